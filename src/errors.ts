@@ -1,0 +1,121 @@
+/** What every error of this library carries beside its message. */
+export interface ErrorDetails {
+  /** The argument, field or file at fault, e.g. `"layers[2].kernel"`. */
+  argument?: string;
+  /** The value that was given, as far as it can be shown. */
+  value?: unknown;
+  /** What would be valid. */
+  expected?: string;
+  /** The error underneath, if any. */
+  cause?: unknown;
+}
+
+/**
+ * Base class of every error that spikegrad throws on purpose. `code` is stable and machine-readable;
+ * the message names the argument, the value and what would be valid.
+ */
+export class SpikegradError extends Error {
+  override readonly name: string = "SpikegradError";
+  readonly code: string;
+  readonly argument: string | undefined;
+  readonly value: unknown;
+  readonly expected: string | undefined;
+
+  constructor(code: string, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.argument = details.argument;
+    this.value = details.value;
+    this.expected = details.expected;
+  }
+}
+
+/** An argument is of the wrong type, shape or range. */
+export class ArgumentError extends SpikegradError {
+  override readonly name = "ArgumentError";
+  constructor(argument: string, value: unknown, expected: string, details: ErrorDetails = {}) {
+    super("ERR_ARGUMENT", `${argument}: got ${show(value)}; expected ${expected}`, {
+      ...details,
+      argument,
+      value,
+      expected,
+    });
+  }
+}
+
+/** A file or byte buffer is not what it should be: truncated, oversized, foreign or inconsistent. */
+export class FormatError extends SpikegradError {
+  override readonly name = "FormatError";
+  constructor(argument: string, value: unknown, expected: string, details: ErrorDetails = {}) {
+    super("ERR_FORMAT", `${argument}: found ${show(value)}; expected ${expected}`, {
+      ...details,
+      argument,
+      value,
+      expected,
+    });
+  }
+}
+
+/** Something that must be there (a file, a data package, a runtime feature) is missing. */
+export class MissingError extends SpikegradError {
+  override readonly name = "MissingError";
+  constructor(argument: string, message: string, details: ErrorDetails = {}) {
+    super("ERR_MISSING", message, { ...details, argument });
+  }
+}
+
+/** A file could not be read or written (exists already, disk full, no permission, …). */
+export class FileError extends SpikegradError {
+  override readonly name = "FileError";
+  constructor(argument: string, message: string, details: ErrorDetails = {}) {
+    super("ERR_FILE", message, { ...details, argument });
+  }
+}
+
+/** The memory that a network needs cannot be had; the message names the bytes. */
+export class MemoryError extends SpikegradError {
+  override readonly name = "MemoryError";
+  readonly bytes: number;
+  constructor(bytes: number, message: string, details: ErrorDetails = {}) {
+    super("ERR_MEMORY", message, { ...details, value: bytes });
+    this.bytes = bytes;
+  }
+}
+
+/** The object is in no state to do this: disposed, or training already. */
+export class StateError extends SpikegradError {
+  override readonly name = "StateError";
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("ERR_STATE", message, details);
+  }
+}
+
+/** A NaN or an infinity arose where only finite numbers may be. */
+export class NonFiniteError extends SpikegradError {
+  override readonly name = "NonFiniteError";
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("ERR_NON_FINITE", message, details);
+  }
+}
+
+const SHOWN_LENGTH = 80;
+
+/** A short, terminal-safe rendering of any value for an error message. */
+export function show(value: unknown): string {
+  let text: string;
+  if (typeof value === "string") text = JSON.stringify(value);
+  else if (typeof value === "bigint") text = `${value}n`;
+  else if (typeof value === "function") text = `function ${value.name || "(anonymous)"}`;
+  else if (ArrayBuffer.isView(value)) text = `${value.constructor.name} of ${value.byteLength} bytes`;
+  else if (typeof value === "object" && value !== null) {
+    try {
+      text = JSON.stringify(value) ?? String(value);
+    } catch {
+      text = Object.prototype.toString.call(value);
+    }
+  } else text = Object.is(value, -0) ? "-0" : String(value);
+  // Control characters from a hostile file must not reach a terminal.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
+  text = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "?");
+  return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : text;
+}
