@@ -1,0 +1,274 @@
+// Builds dist/: the core with asc, the entry points with esbuild, the declarations with tsc.
+//   --force      compile the core even when nothing in assembly/ changed
+//   --no-types   leave the declarations as they are
+import { spawn } from "node:child_process";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build as bundle } from "esbuild";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const dist = join(root, "dist");
+const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+
+// The core keeps sign extension, saturating conversions and bulk memory, also in the scalar build: every engine that runs
+// the wrapper's ES2022 has had them for longer (bulk memory: Chromium 75, Firefox 79, Safari 15). What the scalar
+// build is for are engines without SIMD: Safari before 16.4 and processors without SSE 4.1.
+const CORES = [
+  { target: "simd", file: "spikegrad.wasm" },
+  { target: "scalar", file: "spikegrad.scalar.wasm" },
+];
+
+// One bundle for all of them, so that they share chunks: an ArgumentError is the same class in each.
+const ENTRIES = {
+  index: { source: "src/index.ts", browser: true },
+  data: { source: "src/data/index.ts", browser: true },
+  io: { source: "src/io/index.ts", browser: true },
+  "data-node": { source: "src/data/node.ts", browser: false },
+};
+const CLI = "src/cli/main.ts";
+
+// Small as shipped: pages load these files as they are. Source maps go along for whoever debugs.
+const COMMON = {
+  absWorkingDir: root,
+  outdir: "dist",
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  sourcemap: "linked",
+  legalComments: "none",
+  metafile: true,
+  logLevel: "warning",
+  define: { SPIKEGRAD_VERSION: JSON.stringify(version) },
+};
+
+const options = new Set(process.argv.slice(2));
+await mkdir(dist, { recursive: true });
+const parts = [buildJavaScript(), options.has("--no-types") ? undefined : buildTypes()];
+// A type error must not leave dist/ without its JavaScript, nor the other way round.
+for (const { reason } of await Promise.allSettled(parts)) {
+  if (reason === undefined) continue;
+  console.error(`build: ${reason.message}`);
+  process.exitCode = 1;
+}
+
+async function buildJavaScript() {
+  await Promise.all(CORES.map(buildCore));
+  const entries = {};
+  for (const [name, { source }] of Object.entries(ENTRIES)) {
+    if (await exists(join(root, source))) entries[name] = source;
+    else console.log(`skipped ${name}: no ${source}`);
+  }
+  // The core has AssemblyScript's standard library compiled in.
+  const packages = new Set(["node_modules/assemblyscript"]);
+  if (Object.keys(entries).length > 0) collect(await bundleLibrary(entries), packages);
+  if (await exists(join(root, CLI))) collect(await bundleCli(), packages);
+  else console.log(`skipped cli: no ${CLI}`);
+  await writeNotices(packages);
+}
+
+// ---- core
+
+async function buildCore({ target, file }) {
+  const out = join(dist, file);
+  const inputs = [
+    "assembly",
+    "asconfig.json",
+    "package.json",
+    "scripts/build.mjs",
+    "node_modules/assemblyscript/package.json",
+  ];
+  if (
+    !options.has("--force") &&
+    (await newest(inputs.map((path) => join(root, path)))) < (await modified(out))
+  )
+    return;
+  const started = performance.now();
+  const fresh = `${out}.${process.pid}.new`;
+  try {
+    await run("node_modules/assemblyscript/bin/asc.js", [
+      "--target",
+      target,
+      "--outFile",
+      relative(root, fresh),
+    ]);
+    const wasm = stamp(await readFile(fresh), { build: target, version });
+    await writeFile(fresh, wasm);
+    await rename(fresh, out);
+    console.log(`asc ${target}: ${wasm.length} bytes, ${seconds(started)}`);
+  } finally {
+    await rm(fresh, { force: true });
+  }
+}
+
+/** Appends a custom section that tells the wrapper which core this is. */
+function stamp(wasm, content) {
+  const name = Buffer.from("spikegrad");
+  const text = Buffer.from(JSON.stringify(content));
+  const size = 1 + name.length + text.length;
+  if (size > 127) throw new Error(`stamp of ${size} bytes: its length no longer fits in one LEB128 byte`);
+  return Buffer.concat([wasm, Buffer.of(0, size, name.length), name, text]);
+}
+
+/** The latest modification among files and, for what was removed or renamed, folders. */
+async function newest(paths) {
+  let latest = 0;
+  for (const path of paths) {
+    const info = await stat(path);
+    latest = Math.max(latest, info.mtimeMs);
+    if (!info.isDirectory()) continue;
+    for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+      latest = Math.max(latest, await modified(join(entry.parentPath ?? entry.path, entry.name)));
+    }
+  }
+  return latest;
+}
+
+async function modified(path) {
+  return stat(path).then(
+    (info) => info.mtimeMs,
+    () => -1,
+  );
+}
+
+// ---- JavaScript
+
+async function bundleLibrary(entryPoints) {
+  const { metafile } = await bundle({
+    ...COMMON,
+    entryPoints,
+    splitting: true,
+    chunkNames: "chunks/[name]-[hash]",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    conditions: ["import"],
+    external: ["node:*"],
+    loader: { ".wasm": "binary" },
+  });
+  await removeStaleChunks(metafile);
+  for (const name of Object.keys(entryPoints)) {
+    if (ENTRIES[name].browser) refuseNodeImports(metafile, `dist/${name}.js`);
+  }
+  return metafile;
+}
+
+/** Node's modules do not exist in a page, so a browser-safe entry point must not reach one, not even on demand. */
+function refuseNodeImports(metafile, output) {
+  const seen = new Set();
+  const visit = (path) => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const imported of metafile.outputs[path].imports) {
+      if (imported.external)
+        throw new Error(`${output} imports ${imported.path} through ${path}: it must run in a page`);
+      visit(imported.path);
+    }
+  };
+  visit(output);
+}
+
+async function removeStaleChunks(metafile) {
+  const folder = join(dist, "chunks");
+  if (!(await exists(folder))) return;
+  for (const file of await readdir(folder)) {
+    if (!(`dist/chunks/${file}` in metafile.outputs)) await rm(join(folder, file));
+  }
+}
+
+/** The command line is a program on top of the published entry points; its own packages stay inside it. */
+async function bundleCli() {
+  const published = new Map(
+    Object.entries(ENTRIES).map(([name, { source }]) => [join(root, source), `./${name}.js`]),
+  );
+  published.set(join(root, "src/errors.ts"), "./index.js");
+  const { metafile } = await bundle({
+    ...COMMON,
+    entryPoints: { cli: CLI },
+    platform: "node",
+    // What is CommonJS among the bundled packages requires Node's modules.
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+    plugins: [
+      {
+        name: "published-entry-points",
+        setup(build) {
+          build.onResolve({ filter: /^\.|^spikegrad/ }, async (args) => {
+            if (args.pluginData === "resolving") return undefined;
+            const { path, importer, kind, namespace, resolveDir } = args;
+            const found = await build.resolve(path, {
+              importer,
+              kind,
+              namespace,
+              resolveDir,
+              pluginData: "resolving",
+            });
+            const entry = published.get(found.path);
+            if (entry !== undefined) return { path: entry, external: true };
+            const inside = relative(join(root, "src"), found.path);
+            if (!inside.startsWith("..") && !inside.startsWith("cli")) {
+              return {
+                errors: [{ text: `the command line imports src/${inside}, which is no entry point` }],
+              };
+            }
+            return found;
+          });
+        },
+      },
+    ],
+  });
+  return metafile;
+}
+
+// ---- licences of what is bundled
+
+function collect(metafile, packages) {
+  for (const path of Object.keys(metafile.inputs)) {
+    const match = /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path);
+    if (match) packages.add(match[0].replace(/\/$/, ""));
+  }
+}
+
+async function writeNotices(packages) {
+  let text = "Parts of these packages are inside the files of this folder.\n";
+  for (const folder of [...packages].sort()) {
+    const { name, version, license } = JSON.parse(await readFile(join(root, folder, "package.json"), "utf8"));
+    text += `\n${"-".repeat(80)}\n${name} ${version}, ${license}\n`;
+    // The loader comes from AssemblyScript's repository and carries no copy of its licence.
+    const source = name === "@assemblyscript/loader" ? "node_modules/assemblyscript" : folder;
+    for (const file of (await readdir(join(root, source))).sort()) {
+      if (!/^(licen[cs]e|notice)/i.test(file)) continue;
+      text += `\n${(await readFile(join(root, source, file), "utf8")).trim()}\n`;
+    }
+  }
+  await writeFile(join(dist, "THIRD-PARTY.txt"), text);
+}
+
+// ---- declarations
+
+async function buildTypes() {
+  const started = performance.now();
+  await run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.types.json"]);
+  console.log(`tsc: ${seconds(started)}`);
+}
+
+// ---- helpers
+
+function run(script, args) {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, [script, ...args], { cwd: root, stdio: "inherit" });
+    child.on("error", failed);
+    child.on("exit", (code) =>
+      code === 0 ? done() : failed(new Error(`${script} ${args.join(" ")} failed`)),
+    );
+  });
+}
+
+async function exists(path) {
+  return (await modified(path)) >= 0;
+}
+
+function seconds(started) {
+  return `${((performance.now() - started) / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,197 @@
+import { type Imports, instantiate } from "@assemblyscript/loader";
+import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../errors.ts";
+import simdBytes from "./builds/simd.ts";
+
+/** The builds of the core. Both compute the same bits. */
+export type Build = "simd" | "scalar";
+
+/** Anything that has a core's bytes. A `string` or `URL` is fetched. */
+type BytesSource = BufferSource | Response | URL | string;
+
+/** Anything that a core can be had from. */
+export type WasmSource = WebAssembly.Module | BytesSource;
+
+export interface LoadCoreOptions {
+  /**
+   * `"auto"` (default) takes the SIMD build where the engine has 128-bit SIMD and the scalar build elsewhere.
+   * With `wasm`, anything but `"auto"` demands that the module given is of this build.
+   */
+  build?: "auto" | Build;
+  /** Use this module instead of the bytes inside the package, e.g. where compiling at run time is forbidden. */
+  wasm?: WasmSource;
+}
+
+/** A compiled core, ready for any number of instances. */
+export interface Core {
+  readonly build: Build;
+  readonly module: WebAssembly.Module;
+}
+
+/** The custom section that the package's build writes into every core, and what it holds. */
+const STAMP_SECTION = "spikegrad";
+interface Stamp {
+  build: Build;
+  version: string;
+}
+
+/** The version of the wrapper; a core of another version has other instructions. Set by the bundler. */
+declare const SPIKEGRAD_VERSION: string;
+
+// (module (func (param v128))): a type of 128-bit vectors and nothing else. Engines without SIMD refuse the type.
+const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 123, 0);
+
+const compiled = new Map<Build, Promise<WebAssembly.Module>>();
+
+/** Whether this engine runs the SIMD build. */
+export function hasSimd(): boolean {
+  return WebAssembly.validate(SIMD_PROBE);
+}
+
+/**
+ * Compiles the core, once for each build.
+ *
+ * @throws ArgumentError for an unknown `build`, or a `wasm` that is of no known kind
+ * @throws FormatError for a `wasm` that is no core of this version
+ * @throws FileError for a `wasm` address that cannot be fetched
+ * @throws MissingError where there is no WebAssembly, no SIMD for `"simd"`, or a policy forbids to compile
+ */
+export async function loadCore(options: LoadCoreOptions = {}): Promise<Core> {
+  const { build = "auto", wasm } = options;
+  if (build !== "auto" && build !== "simd" && build !== "scalar") {
+    throw new ArgumentError("build", build, '"auto", "simd" or "scalar"');
+  }
+  if (typeof WebAssembly !== "object") {
+    throw new MissingError(
+      "WebAssembly",
+      "WebAssembly is missing in this engine, or switched off; spikegrad needs it",
+    );
+  }
+  if (wasm !== undefined) return await loadGiven(wasm, build);
+  const chosen = build === "auto" ? (hasSimd() ? "simd" : "scalar") : build;
+  if (chosen === "simd" && !hasSimd()) {
+    throw new MissingError(
+      "build",
+      'build: "simd" needs 128-bit SIMD, which this engine lacks; use "auto" or "scalar"',
+    );
+  }
+  let module = compiled.get(chosen);
+  if (module === undefined) {
+    module = compileInlined(chosen);
+    compiled.set(chosen, module);
+    // A refusal is not remembered: a chunk that failed to load may load the next time.
+    module.catch(() => compiled.delete(chosen));
+  }
+  return { build: chosen, module: await module };
+}
+
+async function compileInlined(build: Build): Promise<WebAssembly.Module> {
+  const bytes = build === "simd" ? simdBytes : (await import("./builds/scalar.ts")).default;
+  return await compile(bytes);
+}
+
+async function loadGiven(wasm: WasmSource, build: "auto" | Build): Promise<Core> {
+  const module =
+    wasm instanceof WebAssembly.Module ? wasm : await compile(await readBytes(wasm as BytesSource));
+  const stamp = readStamp(module);
+  if (stamp.version !== SPIKEGRAD_VERSION) {
+    throw new FormatError(
+      "wasm",
+      `a core of version ${stamp.version}`,
+      `a core of version ${SPIKEGRAD_VERSION}`,
+    );
+  }
+  if (build !== "auto" && stamp.build !== build) {
+    throw new FormatError("wasm", `the ${stamp.build} build`, `the ${build} build, as "build" says`);
+  }
+  return { build: stamp.build, module };
+}
+
+async function readBytes(wasm: BytesSource): Promise<BufferSource> {
+  if (wasm instanceof ArrayBuffer || ArrayBuffer.isView(wasm)) return wasm;
+  if (wasm instanceof URL || typeof wasm === "string") return await readBytes(await fetchWasm(wasm));
+  if (typeof Response === "function" && wasm instanceof Response) {
+    if (!wasm.ok) throw new FileError("wasm", `wasm: ${wasm.url || "the response"} answered ${wasm.status}`);
+    return await wasm.arrayBuffer();
+  }
+  throw new ArgumentError("wasm", wasm, "a WebAssembly.Module, its bytes, a Response, a URL or an address");
+}
+
+async function fetchWasm(address: URL | string): Promise<Response> {
+  try {
+    return await fetch(address);
+  } catch (cause) {
+    throw new FileError("wasm", `wasm: ${address} cannot be fetched; a file can be read and given as bytes`, {
+      value: String(address),
+      cause,
+    });
+  }
+}
+
+/** Compiles, and says what to do about a refusal. */
+async function compile(bytes: BufferSource): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (cause) {
+    throw explainRefusal(cause);
+  }
+}
+
+/** The words with which browsers and CDN workers say that compiling is forbidden, not that the bytes are wrong. */
+const FORBIDDEN = /content security policy|\bcsp\b|unsafe-eval|wasm-eval|disallowed by embedder/i;
+
+function explainRefusal(cause: unknown): SpikegradError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  if (FORBIDDEN.test(reason)) {
+    return new MissingError(
+      "WebAssembly",
+      "This page or worker forbids to compile WebAssembly. In a page, add 'wasm-unsafe-eval' to script-src of its " +
+        "Content-Security-Policy; in a CDN worker, import spikegrad/spikegrad.wasm as a module and pass it as wasm",
+      { cause },
+    );
+  }
+  return new FormatError("wasm", reason, "a WebAssembly module that this engine can compile", { cause });
+}
+
+function readStamp(module: WebAssembly.Module): Stamp {
+  const [section] = WebAssembly.Module.customSections(module, STAMP_SECTION);
+  try {
+    if (section !== undefined) return JSON.parse(new TextDecoder().decode(section)) as Stamp;
+  } catch {
+    // Somebody else's section of the same name: as good as none.
+  }
+  throw new FormatError(
+    "wasm",
+    "a module of another origin",
+    "spikegrad.wasm or spikegrad.scalar.wasm of this package",
+  );
+}
+
+/**
+ * Makes an instance of a core on a memory of the caller's. Gives the core's exports, wrapped by the AssemblyScript
+ * loader.
+ *
+ * @throws SpikegradError with code `ERR_CORE`, from any export, when the core aborts
+ */
+export async function instantiateCore<Exports extends object>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  imports: Readonly<Record<string, WebAssembly.ImportValue>> = {},
+): Promise<Exports> {
+  const env = {
+    ...imports,
+    memory,
+    abort: (message: number, file: number, line: number, column: number): never => {
+      const where = `${readText(memory, file)}:${line}:${column}`;
+      throw new SpikegradError("ERR_CORE", `The core stopped at ${where}: ${readText(memory, message)}`);
+    },
+  };
+  const { exports } = await instantiate(module, { env } as Imports);
+  return exports as unknown as Exports;
+}
+
+/** Reads an AssemblyScript string: UTF-16 at the address, its length in bytes in the word before. */
+function readText(memory: WebAssembly.Memory, address: number): string {
+  if (address < 4) return "(no text)";
+  const length = new DataView(memory.buffer).getUint32(address - 4, true);
+  return new TextDecoder("utf-16le").decode(new Uint8Array(memory.buffer, address, length).slice());
+}
