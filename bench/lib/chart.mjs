@@ -1,0 +1,63 @@
+// bench/results/ratios.svg with Observable Plot. Its packages belong to bench/ alone and are installed when first needed.
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { RESULTS, readResults } from "./report.mjs";
+
+const BENCH = fileURLToPath(new URL("..", import.meta.url));
+
+/** Draws the ratios of all saved results; says why where it cannot. */
+export async function drawChart(say) {
+  try {
+    if (!existsSync(new URL("../node_modules/@observablehq/plot", import.meta.url))) {
+      say("installing what draws the chart (npm ci in bench/)");
+      await promisify(execFile)("npm", ["ci", "--prefix", BENCH, "--no-audit", "--no-fund"]);
+    }
+    const Plot = await import("@observablehq/plot");
+    const { parseHTML } = await import("linkedom");
+    const { document } = parseHTML("<html><body></body></html>");
+    await writeFile(new URL("ratios.svg", RESULTS), svg(Plot, document, await readResults()));
+  } catch (error) {
+    say(`no chart: ${error.message.split("\n", 1)[0]}`);
+  }
+}
+
+function svg(Plot, document, results) {
+  const rows = results.map((result) => ({
+    ...result,
+    label: `${result.workload} ${result.mode}${result.threads > 1 ? ` (${result.threads} threads)` : ""}, ${result.peer}`,
+  }));
+  const root = Plot.plot({
+    document,
+    width: 720,
+    height: 60 + 24 * rows.length,
+    marginLeft: 200,
+    marginRight: 60,
+    marginBottom: 45,
+    style: { background: "white", color: "black", fontFamily: "sans-serif", fontSize: "12px" },
+    x: {
+      type: "log",
+      label: "times as fast as the peer (1: equal)",
+      labelOffset: 40,
+      tickFormat: "~g",
+      grid: true,
+    },
+    y: { label: null, domain: rows.map(({ label }) => label), padding: 0.2 },
+    color: { legend: false },
+    marks: [
+      Plot.barX(rows, { x1: 1, x2: "ratio", y: "label", fill: "peer" }),
+      Plot.text(rows, {
+        x: ({ ratio }) => Math.max(ratio, 1),
+        y: "label",
+        text: ({ ratio }) => `${ratio.toPrecision(3)}×`,
+        textAnchor: "start",
+        dx: 4,
+      }),
+      Plot.ruleX([1]),
+    ],
+  });
+  root.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  return `${root.outerHTML}\n`;
+}

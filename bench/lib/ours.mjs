@@ -1,0 +1,60 @@
+/** The library's side of a workload, through the public API alone. Every method that is timed answers milliseconds. */
+export class Ours {
+  #network;
+  #data;
+  #steps;
+  #first;
+
+  static async create(library, workload, threads) {
+    const ours = new Ours();
+    ours.batch = workload.batch;
+    ours.#network = await library.createNetwork({
+      ...workload.network(library),
+      seed: 1,
+      ...(threads > 1 ? { threads } : {}),
+    });
+    ours.threads = ours.#network.threads ?? 1;
+    ours.#data = workload.data(workload.batch);
+    ours.#first = ours.#data.inputs.slice(0, ours.#data.inputs.length / workload.batch);
+    const steps = ours.#network.fit(ours.#data, {
+      epochs: 1_000_000,
+      batchSize: workload.batch,
+      optimizer: workload.optimizer(library),
+      shuffle: false,
+    });
+    ours.#steps = steps[Symbol.asyncIterator]();
+    return ours;
+  }
+
+  /** One training step: encoding, forward, backward, update. */
+  train() {
+    return timed(() => this.#steps.next());
+  }
+
+  /** One forward pass of the batch, encoding included. */
+  infer() {
+    return timed(() => this.#network.predict(this.#data.inputs));
+  }
+
+  /** One forward pass of a single sample. */
+  latency() {
+    return timed(() => this.#network.predict(this.#first));
+  }
+
+  /** Spikes a neuron and step, layer by layer. */
+  async rates() {
+    const { layers } = await this.#network.evaluate(this.#data, { batchSize: this.batch });
+    return Object.fromEntries(layers.map(({ name, rate }) => [name, rate]));
+  }
+
+  async close() {
+    await this.#steps.return?.();
+    this.#network.dispose();
+  }
+}
+
+async function timed(run) {
+  const start = performance.now();
+  await run();
+  return performance.now() - start;
+}
