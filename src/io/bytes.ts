@@ -1,0 +1,50 @@
+import { ArgumentError, MemoryError } from "../errors.ts";
+
+/**
+ * The built-in tag of a value, e.g. `"Float32Array"`. Unlike `instanceof` it also holds for arrays that
+ * were made in another frame, worker context or test sandbox.
+ */
+export function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** Whether `value` is a `Uint8Array` (a Node `Buffer` is one). */
+export function isUint8Array(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && tagOf(value) === "Uint8Array";
+}
+
+/**
+ * Refuses anything but a `Uint8Array`.
+ *
+ * @throws ArgumentError if `value` is something else, an `ArrayBuffer` included.
+ */
+export function requireBytes(value: unknown, argument: string): asserts value is Uint8Array {
+  if (!isUint8Array(value)) throw new ArgumentError(argument, value, "a Uint8Array");
+}
+
+/**
+ * `length` zero bytes in a buffer of their own.
+ *
+ * @throws MemoryError naming the bytes and `purpose` if the runtime refuses.
+ */
+export function allocate(length: number, purpose: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    throw new MemoryError(length, `${purpose} needs ${length} bytes; the runtime refused them`, { cause });
+  }
+}
+
+/**
+ * The number of elements of an array of this shape, 1 for the shape `[]`.
+ *
+ * @returns undefined where a partial product passes 2^53 - 1, the largest exact integer.
+ */
+export function elementCount(shape: readonly number[]): number | undefined {
+  let count = 1;
+  for (const size of shape) {
+    count *= size;
+    if (count > Number.MAX_SAFE_INTEGER) return undefined;
+  }
+  return count;
+}

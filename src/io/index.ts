@@ -1,0 +1,9 @@
+export {
+  type SafetensorsArray,
+  type SafetensorsArrays,
+  type SafetensorsDtype,
+  type SafetensorsTensor,
+  toFloat32,
+} from "./dtypes.ts";
+export { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
+export { type SafetensorsInput, type SafetensorsInputs, writeSafetensors } from "./safetensors-write.ts";
