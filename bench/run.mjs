@@ -6,7 +6,7 @@ import { environment } from "./lib/environment.mjs";
 import { measure, median } from "./lib/measure.mjs";
 import { Ours } from "./lib/ours.mjs";
 import { startPeer } from "./lib/peer.mjs";
-import { rateLines, resultLine, saveResults } from "./lib/report.mjs";
+import { rateLines, resultLine, saveResults, writeDocument } from "./lib/report.mjs";
 import { WORKLOADS } from "./workloads.mjs";
 
 const USAGE = `usage: npm run bench -- [WORKLOAD...] [--threads N] [--json] [--seconds S] [--latency] [--no-chart]
@@ -35,6 +35,7 @@ for (const name of names) {
 if (!json && results.length > 0) {
   await saveResults(results);
   if (chart) await drawChart(say);
+  await writeDocument();
 }
 
 async function runWorkload(name, workload) {

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { RESULTS, readResults } from "./report.mjs";
+import { CHART, readResults } from "./report.mjs";
 
 const BENCH = fileURLToPath(new URL("..", import.meta.url));
 
@@ -18,7 +18,7 @@ export async function drawChart(say) {
     const Plot = await import("@observablehq/plot");
     const { parseHTML } = await import("linkedom");
     const { document } = parseHTML("<html><body></body></html>");
-    await writeFile(new URL("ratios.svg", RESULTS), svg(Plot, document, await readResults()));
+    await writeFile(CHART, svg(Plot, document, await readResults()));
   } catch (error) {
     say(`no chart: ${error.message.split("\n", 1)[0]}`);
   }

@@ -1,9 +1,11 @@
 // What a run leaves behind: a line a result, bench/results/results.json, and the table in RESULTS.md drawn from it.
+import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { WORKLOADS } from "../workloads.mjs";
 
 const FOLDER = new URL("../results/", import.meta.url);
-export const RESULTS = new URL("results.json", FOLDER);
+const RESULTS = new URL("results.json", FOLDER);
+export const CHART = new URL("ratios.svg", FOLDER);
 const DOCUMENT = new URL("../RESULTS.md", import.meta.url);
 const BEGIN = "<!-- table: written by npm run bench -->";
 const END = "<!-- end of table -->";
@@ -53,10 +55,19 @@ export async function saveResults(fresh) {
       a.peer.localeCompare(b.peer),
   );
   await writeFile(RESULTS, `[\n${all.map((result) => `  ${JSON.stringify(result)}`).join(",\n")}\n]\n`);
+}
+
+/** Draws the tables of RESULTS.md, between its markers, from the saved results. */
+export async function writeDocument() {
+  const all = await readResults();
   const text = await readFile(DOCUMENT, "utf8");
   const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (from < 0 || to < from) throw new Error(`bench/RESULTS.md has lost its markers "${BEGIN}" and "${END}"`);
-  await writeFile(DOCUMENT, `${text.slice(0, from + BEGIN.length)}\n\n${tables(all)}\n${text.slice(to)}`);
+  const chart = existsSync(CHART) ? "![How many times as fast as the peers](results/ratios.svg)\n\n" : "";
+  await writeFile(
+    DOCUMENT,
+    `${text.slice(0, from + BEGIN.length)}\n\n${chart}${tables(all)}\n${text.slice(to)}`,
+  );
 }
 
 export async function readResults() {
