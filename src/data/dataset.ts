@@ -29,6 +29,72 @@ export interface Dataset {
  * @throws ArgumentError naming the field and, where one value is at fault, its index and sample.
  */
 export function validateDataset(data: unknown, argument = "data"): asserts data is Dataset {
+  const { inputs, labels, classes, size } = checkedParts(data, argument);
+  requireLabels(labels, classes, `${argument}.labels`);
+  if (tagOf(inputs) === "Float32Array") requireFinite(inputs, size, `${argument}.inputs`);
+}
+
+/**
+ * Samples `start … end - 1` of a set. No copy: both sets share their memory.
+ *
+ * @param start index of the first sample
+ * @param end index after the last sample. Default: all that follow
+ * @throws ArgumentError unless `0 ≤ start < end ≤` the number of samples, or if `data` is no data set.
+ */
+export function subset(data: Dataset, start: number, end?: number): Dataset {
+  const { inputs, labels, size } = checkedParts(data, "data");
+  const samples = labels.length;
+  const stop = end ?? samples;
+  if (!Number.isSafeInteger(start) || start < 0 || start >= samples) {
+    throw new ArgumentError("start", start, `an integer, 0 … ${samples - 1}`);
+  }
+  if (!Number.isSafeInteger(stop) || stop <= start || stop > samples) {
+    throw new ArgumentError("end", end, `an integer, ${start + 1} … ${samples}`);
+  }
+  return {
+    ...data,
+    inputs: inputs.subarray(start * size, stop * size),
+    labels: labels.subarray(start, stop),
+  };
+}
+
+/**
+ * `count` samples drawn from a set without replacement, in the order drawn; the same ones for the same seed,
+ * everywhere. For a quick look at a large set, and for sets that are sorted by class. Copies the samples.
+ *
+ * @param count how many, 1 … the number of samples; all of them gives a shuffled copy
+ * @param options.seed an integer, 0 … 2^32 - 1. Default 0
+ * @throws ArgumentError if `count` or `seed` is out of range, or if `data` is no data set.
+ */
+export function take(data: Dataset, count: number, { seed = 0 }: { seed?: number } = {}): Dataset {
+  const { inputs, labels, size } = checkedParts(data, "data");
+  const samples = labels.length;
+  if (!Number.isSafeInteger(count) || count < 1 || count > samples) {
+    throw new ArgumentError("count", count, `an integer, 1 … ${samples}`);
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0 || seed >= 2 ** 32) {
+    throw new ArgumentError("seed", seed, "an integer, 0 … 2^32 - 1");
+  }
+  const drawn: Dataset = { ...data, inputs: inputs.slice(0, count * size), labels: labels.slice(0, count) };
+  const order = Uint32Array.from({ length: samples }, (_, i) => i);
+  for (let i = 0; i < count; i++) {
+    // Fisher and Yates; the bias of scaling a 32-bit word is below samples / 2^32.
+    const place = i + Math.floor((randomWord(seed, i) / 2 ** 32) * (samples - i));
+    const sample = order[place]!;
+    order[place] = order[i]!;
+    drawn.inputs.set(inputs.subarray(sample * size, (sample + 1) * size), i * size);
+    drawn.labels[i] = labels[sample]!;
+  }
+  return drawn;
+}
+
+interface Parts extends Dataset {
+  /** Values a sample. */
+  readonly size: number;
+}
+
+/** Checks types and lengths, not the values. */
+function checkedParts(data: unknown, argument: string): Parts {
   if (typeof data !== "object" || data === null) {
     throw new ArgumentError(argument, data, "a data set { inputs, shape, labels, classes }");
   }
@@ -48,62 +114,7 @@ export function validateDataset(data: unknown, argument = "data"): asserts data 
     const need = `${labels.length} labels × ${size} values of shape [${shape}] = ${labels.length * size}`;
     throw new ArgumentError(`${argument}.inputs.length`, inputs.length, need);
   }
-  requireLabels(labels, classes as number, `${argument}.labels`);
-  if (tagOf(inputs) === "Float32Array") requireFinite(inputs, size, `${argument}.inputs`);
-}
-
-/**
- * Samples `start … end - 1` of a set. No copy: both sets share their memory.
- *
- * @param start index of the first sample
- * @param end index after the last sample. Default: all that follow
- * @throws ArgumentError unless `0 ≤ start < end ≤` the number of samples.
- */
-export function subset(data: Dataset, start: number, end: number = data.labels.length): Dataset {
-  const samples = data.labels.length;
-  if (!Number.isSafeInteger(start) || start < 0 || start >= samples) {
-    throw new ArgumentError("start", start, `an integer, 0 … ${samples - 1}`);
-  }
-  if (!Number.isSafeInteger(end) || end <= start || end > samples) {
-    throw new ArgumentError("end", end, `an integer, ${start + 1} … ${samples}`);
-  }
-  const size = checkedSize(data.shape, "data");
-  return {
-    ...data,
-    inputs: data.inputs.subarray(start * size, end * size),
-    labels: data.labels.subarray(start, end),
-  };
-}
-
-/**
- * `count` samples drawn from a set without replacement, in the order drawn; the same ones for the same seed,
- * everywhere. For a quick look at a large set, and for sets that are sorted by class. Copies the samples.
- *
- * @param count how many, 1 … the number of samples; all of them gives a shuffled copy
- * @param options.seed an integer, 0 … 2^32 - 1. Default 0
- * @throws ArgumentError if `count` or `seed` is out of range.
- */
-export function take(data: Dataset, count: number, { seed = 0 }: { seed?: number } = {}): Dataset {
-  const samples = data.labels.length;
-  if (!Number.isSafeInteger(count) || count < 1 || count > samples) {
-    throw new ArgumentError("count", count, `an integer, 1 … ${samples}`);
-  }
-  if (!Number.isSafeInteger(seed) || seed < 0 || seed >= 2 ** 32) {
-    throw new ArgumentError("seed", seed, "an integer, 0 … 2^32 - 1");
-  }
-  const size = checkedSize(data.shape, "data");
-  const inputs = data.inputs.slice(0, count * size);
-  const labels = data.labels.slice(0, count);
-  const order = Uint32Array.from({ length: samples }, (_, i) => i);
-  for (let i = 0; i < count; i++) {
-    // Fisher and Yates; the bias of scaling a 32-bit word is below samples / 2^32.
-    const drawn = i + Math.floor((randomWord(seed, i) / 2 ** 32) * (samples - i));
-    const sample = order[drawn]!;
-    order[drawn] = order[i]!;
-    inputs.set(data.inputs.subarray(sample * size, (sample + 1) * size), i * size);
-    labels[i] = data.labels[sample]!;
-  }
-  return { ...data, inputs, labels };
+  return { inputs, shape: shape as SampleShape, labels, classes: classes as number, size };
 }
 
 /** Values a sample. */

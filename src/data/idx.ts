@@ -65,7 +65,8 @@ interface IdxHeader {
 
 /**
  * Reads an array in the IDX format of MNIST: two zero bytes, the element type, the number of axes, one
- * 32-bit size an axis, then the elements; all big endian. The data are copied; bits of NaN are kept.
+ * 32-bit size an axis, then the elements; all big endian (described at http://yann.lecun.com/exdb/mnist).
+ * The data are copied; bits of NaN are kept.
  *
  * @param bytes the whole file, not compressed (see `readIdx`)
  * @throws ArgumentError if `bytes` is no `Uint8Array`

@@ -45,11 +45,27 @@ const MAX_BYTES = 2 ** 28;
  * @throws the signal's reason if `signal` is aborted
  */
 export async function mnist(options: MnistUrlOptions): Promise<MnistSets> {
-  const { url, signal } = options ?? {};
+  requireOptions(options, ["url", "signal"]);
+  const { url, signal } = options;
   if (!(typeof url === "string" || url instanceof URL) || String(url) === "") {
     throw new ArgumentError("options.url", url, "the address of a folder with the four IDX files");
   }
   return readMnist(urlFinder(String(url), signal));
+}
+
+/**
+ * Refuses what is no object of these options: a path given as mere text, or a misspelt option, must not end in
+ * another data set than the one meant.
+ *
+ * @internal
+ */
+export function requireOptions(options: unknown, known: readonly string[]): void {
+  const expected = `an object with ${known.join(", ")}`;
+  if (typeof options !== "object" || options === null || options instanceof URL) {
+    throw new ArgumentError("options", options, expected);
+  }
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new ArgumentError("options", unknown, expected);
 }
 
 /**

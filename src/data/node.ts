@@ -4,7 +4,13 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ArgumentError, FileError, MissingError } from "../errors.ts";
 import { readFileBytes } from "../io/file.ts";
-import { type FileFinder, type MnistSets, mnist as mnistFromUrl, readMnist } from "./mnist.ts";
+import {
+  type FileFinder,
+  type MnistSets,
+  mnist as mnistFromUrl,
+  readMnist,
+  requireOptions,
+} from "./mnist.ts";
 
 export * from "./index.ts";
 
@@ -36,6 +42,7 @@ const ALTERNATIVES = "mnist({ path }) for a folder with the four IDX files, or m
  * @throws FormatError if a file is not what it should be, or images and labels disagree
  */
 export async function mnist(options: MnistOptions = {}): Promise<MnistSets> {
+  requireOptions(options, ["path", "url", "signal"]);
   const { path, url, signal } = options;
   if (url !== undefined) {
     if (path !== undefined) throw new ArgumentError("options", options, "path or url, not both");

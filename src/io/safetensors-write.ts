@@ -116,7 +116,8 @@ function checkedEntry(name: string, tensor: SafetensorsInput): Entry {
   const { shape, data } = tensor;
   const tag = tagOf(data);
   const natural = ArrayBuffer.isView(data) ? dtypeOfTag(tag) : undefined;
-  if (natural === undefined) throw new ArgumentError(`${where}.data`, data, "a typed array");
+  if (natural === undefined)
+    throw new ArgumentError(`${where}.data`, data, "a typed array of one of the format's types");
   const dtype = tensor.dtype ?? natural;
   if (typeof dtype !== "string" || !isDtype(dtype)) {
     throw new ArgumentError(`${where}.dtype`, dtype, `one of ${DTYPE_NAMES.join(", ")}`);

