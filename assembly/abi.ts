@@ -1,0 +1,252 @@
+// The binary interface between wrapper and core: compiled by asc and imported by src/. Constants only.
+//
+// A program is a list of 32-bit words in linear memory:
+//
+//   instruction   [ op | words | operand … ]         `words` counts the whole instruction
+//   loop          [ FOR_* | words | bodyWords | … ]  followed by bodyWords words of instructions
+//
+// Operands are addresses of the records below, or plain numbers (f32 operands by their bits).
+// Every address that depends on where the program is (step, sample, block, rank) goes through a view.
+
+/** Raised whenever the meaning of a program, or the bits of any result, changes. */
+export const ABI_VERSION: i32 = 1;
+
+/** Instructions. */
+export const enum Op {
+  End = 0,
+  // control
+  ForBlocks, // body; for every block of samples that this rank owns
+  ForSamples, // body; samples of the block, ascending
+  ForSteps, // body, count, direction (1 up, 0 down)
+  Clear, // view, bytes
+  Copy, // destination view, source view, rows, row bytes, destination stride, source stride
+  // encode
+  PoissonSetup, // see encode/poisson.ts
+  PoissonStep,
+  Dropout,
+  // synapses
+  FanoutForward, // fanout record
+  FanoutBackward, // fanout record, flags
+  RouteForward, // route record
+  RouteBackward, // route record, flags
+  CountOperations, // fanout record, counter view
+  // neurons
+  LeeForward,
+  LeeFactor,
+  LeeBackward,
+  LeePoolForward,
+  LeePoolBackward,
+  LeeOutput,
+  // learning
+  SquaredError,
+  CrossEntropy,
+  GivenGradient,
+  Reduce,
+  Sgd,
+}
+
+/** A view resolves to base + rank·perRank + block·perBlock + sample·perSample + step·perStep (bytes). */
+export const enum View {
+  Base = 0,
+  PerRank = 4,
+  PerBlock = 8,
+  PerSample = 12,
+  PerStep = 16,
+  Size = 20,
+}
+
+/** Where one rank is in its program. */
+export const enum Frame {
+  Step = 0,
+  Sample = 4,
+  Block = 8,
+  Rank = 12,
+  Ranks = 16,
+  Events = 20, // address of the rank's event list
+  Control = 24, // address of the control record
+  Size = 32,
+}
+
+/** What changes from batch to batch; written by the wrapper, read by the core. */
+export const enum Control {
+  Samples = 0, // samples in the batch
+  Blocks = 4, // blocks the batch is cut into, at most MAX_BLOCKS
+  FirstBlock = 8, // run blocks FirstBlock … EndBlock - 1
+  EndBlock = 12,
+  Epoch = 16,
+  SampleIds = 20, // address of one u32 a sample: its place in the data set
+  FirstStep = 24, // added to the step in random numbers: a live network is fed step by step
+  Size = 32,
+}
+
+/** A layer's activity: spikes as bits (rows padded to whole words) or real values, [row][position] with channels last. */
+export const enum Activity {
+  Kind = 0, // ActivityKind
+  Rows = 4,
+  RowLength = 8, // positions a row: width × channels
+  RowWords = 12, // bit rows: 32-bit words a row
+  Data = 16, // view: the bits of a step, or f32 [rows × row length]
+  Amplitude = 20, // view: f32 [rows × row length] by which each spike counts (mask, sign); 0 if every spike counts 1
+  Size = 24,
+}
+
+export const enum ActivityKind {
+  Bits = 0,
+  Values = 1,
+}
+
+/**
+ * A synapse whose every input reaches runs of consecutive outputs: dense (one run) and convolution (one run a kernel row,
+ * into a bordered target, so that no run needs a bounds test). Per column position and per row of the input a table says
+ * where the runs start.
+ */
+export const enum Fanout {
+  Activity = 0, // presynaptic activity record
+  Columns = 4, // table of FanoutColumn, one a row position
+  RowTable = 8, // table of FanoutRow, one a row
+  Weight = 12, // view of the weights
+  Gradient = 16, // view of their gradient (0 if none)
+  Target = 20, // view: accumulators (forward) or deltas D (backward)
+  TargetStride = 24, // bytes between runs in the target
+  WeightStride = 28, // bytes between runs in the weights
+  Delivered = 32, // view: G of the presynaptic neurons, f32 [rows × row length]
+  Size = 36,
+}
+
+export const enum FanoutColumn {
+  Target = 0, // byte offset of the first run
+  Weight = 4,
+  Vectors = 8, // length of each run in vectors of four f32
+  Reach = 12, // outputs that exist along x (for counting operations)
+  Size = 16,
+}
+
+export const enum FanoutRow {
+  Target = 0,
+  Weight = 4,
+  Runs = 8,
+  Reach = 12, // existing output rows × real output channels
+  Size = 16,
+}
+
+export const enum BackwardFlags {
+  Deliver = 1, // compute G
+  Accumulate = 2, // add to G instead of writing it
+  Weight = 4, // compute the weight gradient
+}
+
+/** A synapse whose every input reaches at most one output with weight 1: pooling windows, identity shortcuts. */
+export const enum Route {
+  Activity = 0,
+  Columns = 4, // table of u32 byte offsets, NOWHERE if the position reaches nothing
+  RowTable = 8, // table of u32 byte offsets, NOWHERE likewise
+  Target = 12, // view
+  Delivered = 16, // view
+  Scale = 20, // f32: G = scale · D
+  Size = 24,
+}
+
+export const NOWHERE: u32 = 0xffffffff;
+
+/** One event on its way through a synapse; the list is the rank's scratch. */
+export const enum Event {
+  Weight = 0, // address of the first weight run
+  Target = 4, // address of the first target run
+  Extent = 8, // vectors a run | runs << 24
+  Index = 12, // presynaptic index, row × row length + position
+  Value = 16, // f32
+  Size = 20,
+}
+
+/** Events handled in one go; longer lists are walked in chunks, in order. */
+export const EVENT_CHUNK: i32 = 256;
+
+/** Bytes of a rank's event scratch: cursor, then the list. */
+export const EVENT_SCRATCH: i32 = 16 + 256 * 20;
+
+/** `lee` spiking layer, membrane accumulated in place in the synapse's bordered target. */
+export const enum Lee {
+  Rows = 0,
+  RowLength = 4,
+  RowWords = 8,
+  Membrane = 12, // view of the first real position; D uses the same geometry
+  Stride = 16, // bytes between rows
+  Bits = 20, // view
+  Spikes = 24, // view of a u32: spikes of the sample
+  Threshold = 28, // f32
+  Leak = 32, // f32
+  LogLeak = 36, // f32
+  Amplitude = 40, // view of the dropout mask, or 0
+  Filtered = 44, // view: F, later the factor f·m/θ; 0 when not training
+  Total = 48, // view: N
+  Decay = 52, // view of leak^(T-t), one f32 a step
+  Delivered = 56, // view: G
+  Delta = 60, // view of the first real position of D
+  Scale = 64, // pooling: f32 1/size²
+  Size = 68,
+}
+
+/** Output layer of `lee`: never spikes; answer y = v / (θ T). */
+export const enum Output {
+  Membrane = 0, // view
+  Length = 4, // padded outputs
+  Classes = 8,
+  Leak = 12, // f32
+  Scale = 16, // f32 1/(θ T)
+  Outputs = 20, // view: y, f32 [classes]
+  Losses = 24, // view: one f32 a sample
+  Labels = 28, // view: one i32 a sample
+  Delta = 32, // view: D
+  Given = 36, // view: dL/dy, f32 [classes], for GivenGradient
+  LossScale = 40, // f32
+  Size = 44,
+}
+
+export const enum Poisson {
+  Count = 0, // inputs
+  Rows = 4,
+  RowLength = 8,
+  RowWords = 12,
+  Input = 16, // view: f32 [count]
+  Limits = 20, // view: i32 [count padded to 16], spike where the 31-bit random number is <= limit
+  Bits = 24, // view
+  Amplitude = 28, // view of the signs, or 0
+  Scratch = 32, // view: compact bits
+  Gain = 36, // f32
+  Key0 = 40,
+  Key1 = 44,
+  Spikes = 48, // view of a u32
+  Size = 52,
+}
+
+export const enum Dropout {
+  Count = 0,
+  Mask = 4, // view: f32 [count]
+  Given = 8, // view of a mask to copy instead, or 0
+  Probability = 12, // f32 p
+  Keep = 16, // f32 1/(1-p)
+  Key0 = 20,
+  Key1 = 24,
+  Size = 28,
+}
+
+/** Stochastic gradient descent on one tensor. */
+export const enum Sgd {
+  Count = 0, // f32 elements, a multiple of 4
+  Weight = 4, // address
+  Gradient = 8, // address
+  Velocity = 12, // address, 0 without momentum
+  Hyper = 16, // address of [rate, momentum, weight decay] f32
+  Size = 20,
+}
+
+/** Most blocks of samples a batch is cut into; each has a gradient buffer of its own. */
+export const MAX_BLOCKS: i32 = 8;
+
+/** Streams of random numbers, part of the key. */
+export const enum Stream {
+  Init = 1,
+  Shuffle = 2,
+  Encoder = 3,
+  Dropout = 16, // + index of the layer
+}

@@ -1,0 +1,40 @@
+// Stochastic gradient descent, PyTorch's form:
+//   d = g + wd · w ;  b = μ b + d (b = d at the first step, b starting at 0) ;  w -= rate · b
+
+import { Frame, Sgd } from "../abi";
+
+export function sgd(record: usize, frame: usize): void {
+  const count = load<u32>(record, Sgd.Count) as usize;
+  const weight = load<u32>(record, Sgd.Weight) as usize;
+  const gradient = load<u32>(record, Sgd.Gradient) as usize;
+  const velocity = load<u32>(record, Sgd.Velocity) as usize;
+  const hyper = load<u32>(record, Sgd.Hyper) as usize;
+  const rate = load<f32>(hyper);
+  const momentum = load<f32>(hyper, 4);
+  const decay = load<f32>(hyper, 8);
+  const rank = load<u32>(frame, Frame.Rank) as usize;
+  const ranks = load<u32>(frame, Frame.Ranks) as usize;
+  const vectors = count >> 2;
+  const end = ((vectors * (rank + 1)) / ranks) << 4;
+  for (let p = ((vectors * rank) / ranks) << 4; p < end; p += 16) {
+    if (ASC_FEATURE_SIMD) {
+      const w = v128.load(weight + p);
+      let d = f32x4.add(v128.load(gradient + p), f32x4.mul(f32x4.splat(decay), w));
+      if (velocity) {
+        d = f32x4.add(f32x4.mul(f32x4.splat(momentum), v128.load(velocity + p)), d);
+        v128.store(velocity + p, d);
+      }
+      v128.store(weight + p, f32x4.sub(w, f32x4.mul(f32x4.splat(rate), d)));
+    } else {
+      for (let k = p; k < p + 16; k += 4) {
+        const w = load<f32>(weight + k);
+        let d = load<f32>(gradient + k) + decay * w;
+        if (velocity) {
+          d = momentum * load<f32>(velocity + k) + d;
+          store<f32>(velocity + k, d);
+        }
+        store<f32>(weight + k, w - rate * d);
+      }
+    }
+  }
+}

@@ -1,0 +1,139 @@
+// The instruction loop. A program is data; see abi.ts for its layout.
+
+import { Control, Frame, Op } from "./abi";
+import { dropout } from "./encode/dropout";
+import { poissonSetup, poissonStep } from "./encode/poisson";
+import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
+import { reduce } from "./learn/reduce";
+import { sgd } from "./learn/sgd";
+import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
+import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
+import { routeBackward, routeForward } from "./synapse/route";
+import { at } from "./view";
+
+@inline
+function operand(pc: usize, index: usize): usize {
+  return load<u32>(pc + (index << 2), 8) as usize;
+}
+
+/** Runs the instructions of [pc, end) for one rank. */
+export function execute(pc: usize, end: usize, frame: usize): void {
+  while (pc < end) {
+    const op = load<u32>(pc);
+    let next = pc + (load<u32>(pc, 4) << 2);
+    switch (op) {
+      case Op.End:
+        return;
+      case Op.ForBlocks: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const control = load<u32>(frame, Frame.Control) as usize;
+        const last = load<u32>(control, Control.EndBlock);
+        const ranks = load<u32>(frame, Frame.Ranks);
+        const rank = load<u32>(frame, Frame.Rank);
+        for (let block = load<u32>(control, Control.FirstBlock); block < last; ++block) {
+          if (block % ranks != rank) continue;
+          store<u32>(frame, block, Frame.Block);
+          execute(body, next, frame);
+        }
+        break;
+      }
+      case Op.ForSamples: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const control = load<u32>(frame, Frame.Control) as usize;
+        const samples = load<u32>(control, Control.Samples);
+        const blocks = load<u32>(control, Control.Blocks);
+        const block = load<u32>(frame, Frame.Block);
+        const last = (samples * (block + 1)) / blocks;
+        for (let sample = (samples * block) / blocks; sample < last; ++sample) {
+          store<u32>(frame, sample, Frame.Sample);
+          execute(body, next, frame);
+        }
+        break;
+      }
+      case Op.ForSteps: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const steps = operand(pc, 1) as i32;
+        const up = operand(pc, 2) != 0;
+        for (let i = 0; i < steps; ++i) {
+          store<u32>(frame, up ? i : steps - 1 - i, Frame.Step);
+          execute(body, next, frame);
+        }
+        store<u32>(frame, 0, Frame.Step);
+        break;
+      }
+      case Op.Clear:
+        memory.fill(at(operand(pc, 0), frame), 0, operand(pc, 1));
+        break;
+      case Op.Copy: {
+        let to = at(operand(pc, 0), frame);
+        let from = at(operand(pc, 1), frame);
+        for (let row = operand(pc, 2); row; --row) {
+          memory.copy(to, from, operand(pc, 3));
+          to += operand(pc, 4);
+          from += operand(pc, 5);
+        }
+        break;
+      }
+      case Op.PoissonSetup:
+        poissonSetup(operand(pc, 0), frame);
+        break;
+      case Op.PoissonStep:
+        poissonStep(operand(pc, 0), frame);
+        break;
+      case Op.Dropout:
+        dropout(operand(pc, 0), load<u32>(frame, Frame.Events), frame);
+        break;
+      case Op.FanoutForward:
+        fanoutForward(operand(pc, 0), frame);
+        break;
+      case Op.FanoutBackward:
+        fanoutBackward(operand(pc, 0), operand(pc, 1) as i32, frame);
+        break;
+      case Op.RouteForward:
+        routeForward(operand(pc, 0), frame);
+        break;
+      case Op.RouteBackward:
+        routeBackward(operand(pc, 0), operand(pc, 1) as i32, frame);
+        break;
+      case Op.CountOperations:
+        countOperations(operand(pc, 0), operand(pc, 1), frame);
+        break;
+      case Op.LeeForward:
+        leeForward(operand(pc, 0), frame);
+        break;
+      case Op.LeeFactor:
+        leeFactor(operand(pc, 0), frame);
+        break;
+      case Op.LeeBackward:
+        leeBackward(operand(pc, 0), frame);
+        break;
+      case Op.LeePoolForward:
+        leePoolForward(operand(pc, 0), frame);
+        break;
+      case Op.LeeOutput:
+        leeOutput(operand(pc, 0), frame);
+        break;
+      case Op.SquaredError:
+        squaredError(operand(pc, 0), frame);
+        break;
+      case Op.CrossEntropy:
+        crossEntropy(operand(pc, 0), frame);
+        break;
+      case Op.GivenGradient:
+        givenGradient(operand(pc, 0), frame);
+        break;
+      case Op.Reduce:
+        reduce(operand(pc, 0), operand(pc, 1), frame);
+        break;
+      case Op.Sgd:
+        sgd(operand(pc, 0), frame);
+        break;
+      default:
+        unreachable();
+    }
+    pc = next;
+  }
+}

@@ -1,0 +1,12 @@
+import { Frame, View } from "./abi";
+
+/** Address of `view` for the step, sample, block and rank of `frame`. */
+export function at(view: usize, frame: usize): usize {
+  return (
+    (load<u32>(view, View.Base) as usize) +
+    load<u32>(frame, Frame.Rank) * load<u32>(view, View.PerRank) +
+    load<u32>(frame, Frame.Block) * load<u32>(view, View.PerBlock) +
+    load<u32>(frame, Frame.Sample) * load<u32>(view, View.PerSample) +
+    load<u32>(frame, Frame.Step) * load<u32>(view, View.PerStep)
+  );
+}

@@ -1,0 +1,280 @@
+import { ABI_VERSION, Control, MAX_BLOCKS, Op } from "../../assembly/abi.ts";
+import { StateError } from "../errors.ts";
+import type { Bindings, Model, ParameterSpec, Ports, Purpose } from "../methods/method.ts";
+import type { CoreExports } from "./core.ts";
+import { Arena, createMemory } from "./memory.ts";
+import { Plan, type Program } from "./plan.ts";
+import { seedKey, streamKey } from "./random.ts";
+import { type Build, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
+
+/** A program in memory, ready to run. */
+export interface Lowered {
+  readonly purpose: Purpose;
+  readonly ports: Ports;
+  readonly program: Program;
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** Above this many f32 of parameters a batch is cut into fewer blocks: each has a gradient buffer of its own. */
+const BLOCK_BUDGET = 8 * 2 ** 20;
+
+/** A plan that is only measured stands where no real address can be: equal views are shared, and must not be by accident. */
+const SIZING_BASE = 2 ** 40;
+
+/** Blocks a batch of `samples` is cut into: a function of network and batch alone, never of threads. */
+export function blockCount(samples: number, parameterLength: number): number {
+  let blocks = MAX_BLOCKS;
+  while (blocks > 2 && blocks * parameterLength > BLOCK_BUDGET) blocks /= 2;
+  return Math.min(blocks, samples);
+}
+
+/** Memory, core and parameters of one network. */
+export class Engine {
+  readonly build: Build;
+  readonly model: Model;
+  readonly #core: CoreExports;
+  readonly #arena: Arena;
+  readonly #key: { key0: number; key1: number };
+  readonly #offsets: number[] = [];
+  /** f32 elements of all parameters, padding included. */
+  readonly parameterLength: number;
+  readonly #parameters: number;
+  #gradients = 0;
+  #gradientBlocks = 0;
+  #reducer: { address: number; program: Program } | undefined;
+  #lowered = new Map<string, Lowered>();
+
+  private constructor(build: Build, core: CoreExports, arena: Arena, model: Model, seed: number) {
+    this.build = build;
+    this.#core = core;
+    this.#arena = arena;
+    this.model = model;
+    this.#key = seedKey(seed);
+    let length = 0;
+    for (const spec of model.parameters) {
+      this.#offsets.push(length * 4);
+      length += Math.ceil(spec.length / 16) * 16;
+    }
+    this.parameterLength = length;
+    this.#parameters = arena.take(length * 4, "the parameters");
+  }
+
+  static async create(
+    model: Model,
+    seed: number,
+    options: { build?: "auto" | Build; wasm?: WasmSource },
+  ): Promise<Engine> {
+    const { build, module } = await loadCore(options);
+    const memory = createMemory();
+    const core = await instantiateCore<CoreExports>(module, memory);
+    if (core.abiVersion() !== ABI_VERSION) {
+      throw new StateError(
+        `the core speaks version ${core.abiVersion()} of its interface, the wrapper ${ABI_VERSION}`,
+      );
+    }
+    return new Engine(build, core, new Arena(memory), model, seed);
+  }
+
+  /** Bytes of linear memory taken now. */
+  get used(): number {
+    return this.#arena.used;
+  }
+
+  /** Bytes of linear memory held from the host. */
+  get reserved(): number {
+    return this.#arena.reserved;
+  }
+
+  f32(address: number, length: number): Float32Array {
+    return new Float32Array(this.#arena.memory.buffer, address, length);
+  }
+
+  u32(address: number, length: number): Uint32Array {
+    return new Uint32Array(this.#arena.memory.buffer, address, length);
+  }
+
+  /** The stored elements of parameter `i`. */
+  parameter(i: number): Float32Array {
+    return this.f32(this.#parameters + this.#offsets[i], this.model.parameters[i].length);
+  }
+
+  parameterAddress(i: number): number {
+    return this.#parameters + this.#offsets[i];
+  }
+
+  /** All stored parameters, padding included. */
+  allParameters(): Float32Array {
+    return this.f32(this.#parameters, this.parameterLength);
+  }
+
+  /** Gradient of parameter `i`, as the last training program left it. */
+  gradient(i: number): Float32Array {
+    return this.f32(this.gradientAddress(i), this.model.parameters[i].length);
+  }
+
+  gradientAddress(i: number): number {
+    return this.#gradients + this.#offsets[i];
+  }
+
+  get gradientBytes(): number {
+    return this.parameterLength * 4;
+  }
+
+  get gradients(): number {
+    return this.#gradients;
+  }
+
+  take(bytes: number, purpose: string): number {
+    return this.#arena.take(bytes, purpose);
+  }
+
+  release(address: number): void {
+    this.#arena.release(address);
+  }
+
+  /** Offset in bytes of parameter `i` in any tensor laid out like all parameters. */
+  offset(i: number): number {
+    return this.#offsets[i];
+  }
+
+  /** Draws the initial weights: number i of the user's tensor comes from counter i of stream (init, tensor). */
+  initialize(deviation: (spec: ParameterSpec) => number, stream: number): void {
+    this.model.parameters.forEach((spec, i) => {
+      const count = spec.shape.reduce((a, b) => a * b, 1);
+      const scratch = this.#arena.take(count * 4 + 16, `the initial values of ${spec.name}`);
+      const [key0, key1] = streamKey(this.#key, stream);
+      this.#core.fillNormal(scratch + 16, count, 0, deviation(spec), i, 0, 0, key0, key1, scratch);
+      this.scatter(i, this.f32(scratch + 16, count), this.parameter(i));
+      this.#arena.release(scratch);
+    });
+  }
+
+  /** The user's tensor `values` into stored elements. */
+  scatter(i: number, values: ArrayLike<number>, stored: Float32Array): void {
+    const index = this.model.parameters[i].index();
+    for (let k = 0; k < index.length; k++) stored[index[k]] = values[k];
+  }
+
+  /** Stored elements as the user's tensor. */
+  gather(i: number, stored: Float32Array): Float32Array {
+    const index = this.model.parameters[i].index();
+    const out = new Float32Array(index.length);
+    for (let k = 0; k < index.length; k++) out[k] = stored[index[k]];
+    return out;
+  }
+
+  /** `0 … count - 1` in the random order of `epoch`. */
+  permutation(count: number, epoch: number, stream: number): Uint32Array {
+    const address = this.#arena.take(count * 4 + 16, "the order of samples");
+    const list = this.u32(address + 16, count);
+    for (let i = 0; i < count; i++) list[i] = i;
+    const [key0, key1] = streamKey(this.#key, stream);
+    this.#core.shuffle(address + 16, count, epoch, key0, key1, address);
+    const order = this.u32(address + 16, count).slice();
+    this.#arena.release(address);
+    return order;
+  }
+
+  ln(x: number): number {
+    return this.#core.ln(x);
+  }
+
+  #bindings(): Bindings {
+    return {
+      parameters: this.model.parameters.map((_, i) => this.parameterAddress(i)),
+      gradients: this.#gradients,
+      gradientBytes: this.gradientBytes,
+      gradientOffsets: this.#offsets,
+      ...this.#key,
+      ln: (x) => this.#core.ln(x),
+    };
+  }
+
+  /** Bytes that a program for `purpose` would take, gradients included, without taking them. */
+  measure(purpose: Purpose): number {
+    const plan = new Plan(SIZING_BASE, 1);
+    this.model.lower(plan, purpose, this.#bindings());
+    plan.finish();
+    return plan.bytes + (purpose.mode === "train" ? purpose.blocks * this.gradientBytes : 0);
+  }
+
+  /** The program for `purpose`, lowered when first asked for; `key` names what it is for. */
+  lower(key: string, purpose: Purpose): Lowered {
+    const known = this.#lowered.get(key);
+    if (known && known.purpose.capacity >= purpose.capacity && known.purpose.blocks >= purpose.blocks)
+      return known;
+    if (known) this.drop(key);
+    if (purpose.mode === "train") this.takeGradients(purpose.blocks);
+    const bindings = this.#bindings();
+    const sizing = new Plan(SIZING_BASE, 1);
+    this.model.lower(sizing, purpose, bindings);
+    sizing.finish();
+    const bytes = sizing.bytes;
+    const what = purpose.mode === "train" ? "training" : "inference";
+    const address = this.#arena.take(bytes, `${what} on batches of ${purpose.capacity}`);
+    const plan = new Plan(address, 1);
+    const ports = this.model.lower(plan, purpose, bindings);
+    const program = plan.finish();
+    plan.write(this.#arena.memory.buffer);
+    const lowered = { purpose, ports, program, address, bytes };
+    this.#lowered.set(key, lowered);
+    return lowered;
+  }
+
+  /** Makes room for the gradients of `blocks` blocks; programs that wrote to the old place are dropped. */
+  takeGradients(blocks: number): void {
+    if (this.#gradientBlocks >= blocks) return;
+    for (const [key, lowered] of this.#lowered) if (lowered.purpose.mode === "train") this.drop(key);
+    if (this.#reducer) this.#arena.release(this.#reducer.address);
+    if (this.#gradients) this.#arena.release(this.#gradients);
+    this.#reducer = undefined;
+    this.#gradientBlocks = 0;
+    this.#gradients = 0;
+    this.#gradients = this.#arena.take(blocks * this.gradientBytes, "the gradients");
+    this.#gradientBlocks = blocks;
+  }
+
+  /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
+  reduce(lowered: Lowered): void {
+    this.#reducer ??= this.place("the reduction", (plan) =>
+      plan.emit(Op.Reduce, this.#gradients, this.gradientBytes),
+    );
+    this.runProgram(this.#reducer.program, lowered.ports.frames);
+  }
+
+  /** Forgets a program and gives its memory back. */
+  drop(key: string): void {
+    const lowered = this.#lowered.get(key);
+    if (!lowered) return;
+    this.#arena.release(lowered.address);
+    this.#lowered.delete(key);
+  }
+
+  /** Runs blocks `first … end - 1` of the batch that stands in the ports. */
+  run(lowered: Lowered, first: number, end: number): void {
+    const { ports, program } = lowered;
+    const control = this.u32(ports.control, Control.Size / 4);
+    control[Control.FirstBlock / 4] = first;
+    control[Control.EndBlock / 4] = end;
+    this.#core.run(program.address, program.words, ports.frames, 0, 1);
+  }
+
+  /** Runs a bare program that needs no batch. */
+  runProgram(program: Program, frames: number): void {
+    this.#core.run(program.address, program.words, frames, 0, 1);
+  }
+
+  /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */
+  place<T>(purpose: string, build: (plan: Plan) => T): { address: number; result: T; program: Program } {
+    const sizing = new Plan(SIZING_BASE, 1);
+    build(sizing);
+    sizing.finish();
+    const address = this.#arena.take(sizing.bytes, purpose);
+    const plan = new Plan(address, 1);
+    const result = build(plan);
+    const program = plan.finish();
+    plan.write(this.#arena.memory.buffer);
+    return { address, result, program };
+  }
+}

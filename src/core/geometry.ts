@@ -1,0 +1,357 @@
+import { FanoutColumn, FanoutRow, NOWHERE } from "../../assembly/abi.ts";
+
+/** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
+export interface Extent {
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** Multiples of four channels: one vector. */
+export function padded(channels: number): number {
+  return Math.ceil(channels / 4) * 4;
+}
+
+/** Neurons of an extent. */
+export function size(e: Extent): number {
+  return e.channels * e.height * e.width;
+}
+
+/**
+ * How the core holds a layer's activity: rows of `width × stored channels`, channels last. Neuron layers store channels
+ * padded to a multiple of four; the input stores them as they are.
+ */
+export class Layout {
+  readonly extent: Extent;
+  readonly channels: number;
+  readonly rows: number;
+  readonly rowLength: number;
+  readonly rowWords: number;
+
+  constructor(extent: Extent, pad: boolean) {
+    this.extent = extent;
+    this.channels = pad ? padded(extent.channels) : extent.channels;
+    this.rows = extent.height;
+    this.rowLength = extent.width * this.channels;
+    this.rowWords = Math.ceil(this.rowLength / 32);
+  }
+
+  /** Stored positions, padding included. */
+  get length(): number {
+    return this.rows * this.rowLength;
+  }
+
+  /** Bytes of one step's bits. */
+  get bitBytes(): number {
+    return this.rows * this.rowWords * 4;
+  }
+
+  /** Position of the neuron at flat index `i` in the order C, H, W. */
+  position(i: number): number {
+    const { height, width } = this.extent;
+    const x = i % width;
+    const y = Math.floor(i / width) % height;
+    const c = Math.floor(i / (width * height));
+    return y * this.rowLength + x * this.channels + c;
+  }
+
+  /** `position` for every neuron. */
+  positions(): Int32Array {
+    const out = new Int32Array(size(this.extent));
+    for (let i = 0; i < out.length; i++) out[i] = this.position(i);
+    return out;
+  }
+}
+
+/** Where a synapse's runs go: a bordered field of accumulators, so that no run needs a bounds test. */
+export interface TargetField {
+  /** Bytes of the whole field. */
+  readonly bytes: number;
+  /** Bytes between rows. */
+  readonly stride: number;
+  /** Byte offset of the first real position. */
+  readonly origin: number;
+}
+
+/** A fanout synapse laid out: tables for the core, and where each of the user's weights lies. */
+export interface FanoutGeometry {
+  readonly columns: Uint32Array;
+  readonly rows: Uint32Array;
+  readonly target: TargetField;
+  readonly weightStride: number;
+  /** f32 elements of the stored weights, a multiple of 4. */
+  readonly weightLength: number;
+  /** Stored position of weight `[o][c][ky][kx]` (flat index) or `[o][i]`. */
+  readonly weightIndex: () => Int32Array;
+  /** Some input positions reach no output. */
+  readonly gaps: boolean;
+  /** Multiply-accumulates a step of the dense equivalent. */
+  readonly operations: number;
+}
+
+/** Taps of one axis that input position `x` meets, grouped by phase so that each group is a run of neighbouring outputs. */
+class Axis {
+  readonly before: number[] = [];
+  readonly taps: number[] = [];
+  readonly low: number;
+  readonly length: number;
+  readonly #stride: number;
+  readonly #padding: number;
+  readonly #outputs: number;
+
+  constructor(inputs: number, outputs: number, kernel: number, stride: number, padding: number) {
+    this.#stride = stride;
+    this.#padding = padding;
+    this.#outputs = outputs;
+    let sum = 0;
+    for (let phase = 0; phase < stride; phase++) {
+      this.before.push(sum);
+      const taps = phase < kernel ? Math.floor((kernel - 1 - phase) / stride) + 1 : 0;
+      this.taps.push(taps);
+      sum += taps;
+    }
+    let low = 0;
+    let high = outputs - 1;
+    for (let x = 0; x < inputs; x++) {
+      const taps = this.taps[(x + padding) % stride];
+      if (!taps) continue;
+      const last = Math.floor((x + padding) / stride);
+      low = Math.min(low, last - taps + 1);
+      high = Math.max(high, last);
+    }
+    this.low = -low;
+    this.length = high - low + 1;
+  }
+
+  phase(x: number): number {
+    return (x + this.#padding) % this.#stride;
+  }
+
+  /** First output of the run of position `x`, in the bordered field. */
+  first(x: number): number {
+    return Math.floor((x + this.#padding) / this.#stride) - this.taps[this.phase(x)] + 1 + this.low;
+  }
+
+  /** Outputs of the run that exist. */
+  reach(x: number): number {
+    let n = 0;
+    const first = this.first(x) - this.low;
+    for (let k = 0; k < this.taps[this.phase(x)]; k++) if (first + k >= 0 && first + k < this.#outputs) n++;
+    return n;
+  }
+
+  /** Place of kernel tap `k` among the stored taps: by phase, outputs ascending. */
+  place(k: number): number {
+    const phase = k % this.#stride;
+    return this.before[phase] + this.taps[phase] - 1 - Math.floor(k / this.#stride);
+  }
+}
+
+/** Output side of a convolution. */
+export function convolved(n: number, kernel: number, stride: number, padding: number): number {
+  return Math.floor((n + 2 * padding - kernel) / stride) + 1;
+}
+
+/** Convolution from `from` to `to`. */
+export function convGeometry(
+  from: Layout,
+  to: Layout,
+  kernel: number,
+  stride: number,
+  padding: number,
+): FanoutGeometry {
+  const ys = new Axis(from.extent.height, to.extent.height, kernel, stride, padding);
+  const xs = new Axis(from.extent.width, to.extent.width, kernel, stride, padding);
+  const cells = to.channels;
+  const rowBytes = xs.length * cells * 4;
+  const inputs = from.extent.channels;
+  const outputs = to.extent.channels;
+
+  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
+  let gaps = false;
+  for (let x = 0; x < from.extent.width; x++) {
+    const phase = xs.phase(x);
+    const taps = xs.taps[phase];
+    if (!taps) gaps = true;
+    for (let c = 0; c < inputs; c++) {
+      const at = ((x * from.channels + c) * FanoutColumn.Size) / 4;
+      columns[at + FanoutColumn.Target / 4] = taps ? xs.first(x) * cells * 4 : 0;
+      columns[at + FanoutColumn.Weight / 4] = (c * kernel * kernel + xs.before[phase]) * cells * 4;
+      columns[at + FanoutColumn.Vectors / 4] = (taps * cells) / 4;
+      columns[at + FanoutColumn.Reach / 4] = taps ? xs.reach(x) : 0;
+    }
+  }
+  const rows = new Uint32Array((from.extent.height * FanoutRow.Size) / 4);
+  for (let y = 0; y < from.extent.height; y++) {
+    const phase = ys.phase(y);
+    const taps = ys.taps[phase];
+    if (!taps) gaps = true;
+    const at = (y * FanoutRow.Size) / 4;
+    rows[at + FanoutRow.Target / 4] = taps ? ys.first(y) * rowBytes : 0;
+    rows[at + FanoutRow.Weight / 4] = ys.before[phase] * kernel * cells * 4;
+    rows[at + FanoutRow.Runs / 4] = taps;
+    rows[at + FanoutRow.Reach / 4] = taps ? ys.reach(y) * outputs : 0;
+  }
+  let reached = 0;
+  for (let y = 0; y < from.extent.height; y++) {
+    for (let x = 0; x < from.extent.width; x++)
+      reached += ys.taps[ys.phase(y)] && xs.taps[xs.phase(x)] ? ys.reach(y) * xs.reach(x) : 0;
+  }
+  return {
+    columns,
+    rows,
+    target: {
+      bytes: ys.length * rowBytes,
+      stride: rowBytes,
+      origin: (ys.low * xs.length + xs.low) * cells * 4,
+    },
+    weightStride: kernel * cells * 4,
+    weightLength: inputs * kernel * kernel * cells,
+    weightIndex: () => {
+      const index = new Int32Array(outputs * inputs * kernel * kernel);
+      let i = 0;
+      for (let o = 0; o < outputs; o++) {
+        for (let c = 0; c < inputs; c++) {
+          for (let ky = 0; ky < kernel; ky++) {
+            for (let kx = 0; kx < kernel; kx++) {
+              index[i++] = ((c * kernel + ys.place(ky)) * kernel + xs.place(kx)) * cells + o;
+            }
+          }
+        }
+      }
+      return index;
+    },
+    gaps,
+    operations: reached * inputs * outputs,
+  };
+}
+
+/** Fully connected from `from` to `to`. */
+export function denseGeometry(from: Layout, to: Layout): FanoutGeometry {
+  const cells = to.channels;
+  // Rows a multiple of 1 KiB apart would meet in the same cache sets and alias stores with later loads.
+  const stride = (cells * 4) % 1024 === 0 ? cells + 16 : cells;
+  const outputs = to.extent.channels;
+  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
+  for (let r = 0; r < from.rowLength; r++) {
+    const at = (r * FanoutColumn.Size) / 4;
+    columns[at + FanoutColumn.Weight / 4] = r * stride * 4;
+    columns[at + FanoutColumn.Vectors / 4] = cells / 4;
+    columns[at + FanoutColumn.Reach / 4] = 1;
+  }
+  const rows = new Uint32Array((from.rows * FanoutRow.Size) / 4);
+  for (let y = 0; y < from.rows; y++) {
+    const at = (y * FanoutRow.Size) / 4;
+    rows[at + FanoutRow.Weight / 4] = y * from.rowLength * stride * 4;
+    rows[at + FanoutRow.Runs / 4] = 1;
+    rows[at + FanoutRow.Reach / 4] = outputs;
+  }
+  const inputs = size(from.extent);
+  return {
+    columns,
+    rows,
+    target: { bytes: cells * 4, stride: cells * 4, origin: 0 },
+    weightStride: stride * 4,
+    weightLength: from.length * stride,
+    weightIndex: () => {
+      const positions = from.positions();
+      const index = new Int32Array(outputs * inputs);
+      for (let o = 0; o < outputs; o++) {
+        for (let i = 0; i < inputs; i++) index[o * inputs + i] = positions[i] * stride + o;
+      }
+      return index;
+    },
+    gaps: false,
+    operations: inputs * outputs,
+  };
+}
+
+/** A 1×1 convolution with `stride`, no padding, into the field of another synapse. */
+export function pointGeometry(from: Layout, to: Layout, field: TargetField, stride: number): FanoutGeometry {
+  const cells = to.channels;
+  const inputs = from.extent.channels;
+  const outputs = to.extent.channels;
+  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
+  const rows = new Uint32Array((from.rows * FanoutRow.Size) / 4);
+  let across = 0;
+  let down = 0;
+  for (let x = 0; x < from.extent.width; x += stride, across++) {
+    if (across >= to.extent.width) break;
+    for (let c = 0; c < inputs; c++) {
+      const at = ((x * from.channels + c) * FanoutColumn.Size) / 4;
+      columns[at + FanoutColumn.Target / 4] = across * cells * 4;
+      columns[at + FanoutColumn.Weight / 4] = c * cells * 4;
+      columns[at + FanoutColumn.Vectors / 4] = cells / 4;
+      columns[at + FanoutColumn.Reach / 4] = 1;
+    }
+  }
+  for (let y = 0; y < from.rows; y += stride, down++) {
+    if (down >= to.extent.height) break;
+    const at = (y * FanoutRow.Size) / 4;
+    rows[at + FanoutRow.Target / 4] = down * field.stride + field.origin;
+    rows[at + FanoutRow.Runs / 4] = 1;
+    rows[at + FanoutRow.Reach / 4] = outputs;
+  }
+  return {
+    columns,
+    rows,
+    target: field,
+    weightStride: cells * 4,
+    weightLength: inputs * cells,
+    weightIndex: () => {
+      const index = new Int32Array(outputs * inputs);
+      for (let o = 0; o < outputs; o++)
+        for (let c = 0; c < inputs; c++) index[o * inputs + c] = c * cells + o;
+      return index;
+    },
+    gaps: stride > 1,
+    operations: across * down * inputs * outputs,
+  };
+}
+
+/** A one-to-one synapse laid out. */
+export interface RouteGeometry {
+  readonly columns: Uint32Array;
+  readonly rows: Uint32Array;
+}
+
+/** Pooling windows of `window`×`window`, into a field without border. */
+export function poolGeometry(from: Layout, to: Layout, window: number): RouteGeometry {
+  return routes(from, to, { stride: to.rowLength * 4, origin: 0 }, (n, outputs) => {
+    const at = Math.floor(n / window);
+    return at < outputs ? at : -1;
+  });
+}
+
+/** Every `stride`-th row and column, into a (bordered) field. */
+export function subsampleGeometry(
+  from: Layout,
+  to: Layout,
+  field: { stride: number; origin: number },
+  stride: number,
+): RouteGeometry {
+  return routes(from, to, field, (n, outputs) =>
+    n % stride === 0 && n / stride < outputs ? n / stride : -1,
+  );
+}
+
+function routes(
+  from: Layout,
+  to: Layout,
+  field: { stride: number; origin: number },
+  place: (n: number, outputs: number) => number,
+): RouteGeometry {
+  const columns = new Uint32Array(from.rowLength).fill(NOWHERE);
+  for (let x = 0; x < from.extent.width; x++) {
+    const at = place(x, to.extent.width);
+    if (at < 0) continue;
+    for (let c = 0; c < from.extent.channels; c++)
+      columns[x * from.channels + c] = (at * to.channels + c) * 4;
+  }
+  const rows = new Uint32Array(from.rows).fill(NOWHERE);
+  for (let y = 0; y < from.rows; y++) {
+    const at = place(y, to.extent.height);
+    if (at >= 0) rows[y] = at * field.stride + field.origin;
+  }
+  return { columns, rows };
+}

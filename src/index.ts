@@ -1,0 +1,72 @@
+export type { Build, WasmSource } from "./core/wasm.ts";
+export type { Dataset, SampleShape } from "./data/dataset.ts";
+export {
+  type EncoderDescriptor,
+  type PoissonEncoder,
+  poisson,
+  type SpikesEncoder,
+  spikes,
+} from "./encoders.ts";
+export {
+  ArgumentError,
+  type ErrorDetails,
+  FileError,
+  FormatError,
+  MemoryError,
+  MissingError,
+  NonFiniteError,
+  SpikegradError,
+  StateError,
+} from "./errors.ts";
+export {
+  type AvgPool2dLayer,
+  avgPool2d,
+  type CanonicalLayer,
+  type Conv2dLayer,
+  conv2d,
+  type DenseLayer,
+  type DropoutLayer,
+  dense,
+  dropout,
+  type LayerDescriptor,
+  type NeuronLayer,
+  neuron,
+  type ResidualBlock,
+  residual,
+  type Shortcut,
+} from "./layers.ts";
+export {
+  type CrossEntropyLoss,
+  crossEntropy,
+  type LossDescriptor,
+  type SquaredErrorLoss,
+  squaredError,
+} from "./losses.ts";
+export type { MethodDescriptor } from "./methods/index.ts";
+export { type LeeDescriptor, lee } from "./methods/lee.ts";
+export type { NetworkDescription } from "./model-file.ts";
+export {
+  createNetwork,
+  type Evaluation,
+  type FitOptions,
+  type GradientOptions,
+  type Gradients,
+  type LayerActivity,
+  loadNetwork,
+  type Network,
+  type NetworkOptions,
+  type Parameters,
+  type Progress,
+} from "./network.ts";
+export type { Optimizer } from "./optimizer.ts";
+export {
+  type CosineSchedule,
+  cosine,
+  type OptimizerDescriptor,
+  type ScheduleDescriptor,
+  type SgdDescriptor,
+  type StepDecaySchedule,
+  sgd,
+  stepDecay,
+} from "./optimizers.ts";
+export type { Tensor } from "./tensor.ts";

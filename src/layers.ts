@@ -1,0 +1,199 @@
+import { ArgumentError } from "./errors.ts";
+import { integer, number, options, positive } from "./validate.ts";
+
+/** An earlier layer's spikes, added to a convolution's current. */
+export interface Shortcut {
+  /** Name of the layer whose output spikes are added. */
+  readonly from: string;
+  /** Through a learned 1×1 convolution (no padding, no bias); otherwise every `stride`-th row and column is taken. */
+  readonly conv: boolean;
+  /** Step in rows and columns. */
+  readonly stride: number;
+}
+
+/** Two-dimensional convolution, weights `[out, in, kernel, kernel]`. */
+export interface Conv2dLayer {
+  readonly kind: "conv2d";
+  readonly name?: string;
+  readonly out: number;
+  readonly kernel: number;
+  readonly stride: number;
+  readonly padding: number;
+  readonly shortcut?: Shortcut;
+}
+
+/** Fully connected layer, weights `[out, in]`; input is flattened in the order C, H, W. */
+export interface DenseLayer {
+  readonly kind: "dense";
+  readonly name?: string;
+  readonly out: number;
+}
+
+/** Average pooling over `size`×`size` windows that do not overlap. With `lee` it spikes at `threshold`. */
+export interface AvgPool2dLayer {
+  readonly kind: "avgPool2d";
+  readonly name?: string;
+  readonly size: number;
+  readonly threshold: number;
+}
+
+/** Spiking neurons of the network's method. */
+export interface NeuronLayer {
+  readonly kind: "neuron";
+  readonly name?: string;
+  /** Threshold of this layer; the method's if left out. */
+  readonly threshold?: number;
+  /** The non-spiking layer whose membranes are the network's answer. */
+  readonly readout?: boolean;
+}
+
+/** Dropout on the spikes of the layer before: a mask of 0 and 1/(1-p), drawn once a sample, held for all steps. */
+export interface DropoutLayer {
+  readonly kind: "dropout";
+  readonly name?: string;
+  readonly probability: number;
+}
+
+/** Layers with a way around them. Only in the list a user gives; the canonical list has `shortcut` instead. */
+export interface ResidualBlock {
+  readonly kind: "residual";
+  readonly layers: readonly LayerDescriptor[];
+  readonly conv: boolean;
+  readonly stride: number;
+}
+
+/** What a canonical list is made of. */
+export type CanonicalLayer = Conv2dLayer | DenseLayer | AvgPool2dLayer | NeuronLayer | DropoutLayer;
+
+/** What a user may list. Plain data: JSON can hold it. */
+export type LayerDescriptor = CanonicalLayer | ResidualBlock;
+
+function named<T extends { readonly kind: string }>(layer: T, name: string | undefined): T {
+  if (name === undefined) return layer;
+  if (typeof name !== "string" || !/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/.test(name)) {
+    throw new ArgumentError(
+      `${layer.kind}.name`,
+      name,
+      "1 to 64 letters, digits, dots, dashes or underscores",
+    );
+  }
+  return { ...layer, name };
+}
+
+/**
+ * Two-dimensional convolution: input `[C, H, W]`, output `[out, H', W']` with
+ * `H' = floor((H + 2·padding - kernel) / stride) + 1`. Weights `[out, C, kernel, kernel]`, no bias.
+ *
+ * @param out number of output channels
+ * @param kernel side of the square kernel
+ * @param option `stride` (1), `padding` (0) in pixels of zeros; `name` (`layer` and its place in the list); `shortcut`
+ * @throws ArgumentError for anything that is not a positive integer (`padding` may be 0)
+ */
+export function conv2d(
+  out: number,
+  kernel: number,
+  option?: { stride?: number; padding?: number; name?: string; shortcut?: Shortcut },
+): Conv2dLayer {
+  const {
+    stride = 1,
+    padding = 0,
+    name,
+    shortcut,
+  } = options("conv2d options", option, ["stride", "padding", "name", "shortcut"]);
+  integer("conv2d.out", out, 1, 2 ** 16);
+  integer("conv2d.kernel", kernel, 1, 255);
+  integer("conv2d.stride", stride, 1, 255);
+  integer("conv2d.padding", padding, 0, 1024);
+  const layer: Conv2dLayer = { kind: "conv2d", out, kernel, stride, padding };
+  if (shortcut === undefined) return named(layer, name);
+  options("conv2d.shortcut", shortcut, ["from", "conv", "stride"]);
+  if (typeof shortcut.from !== "string")
+    throw new ArgumentError("conv2d.shortcut.from", shortcut.from, "the name of an earlier layer");
+  if (typeof shortcut.conv !== "boolean")
+    throw new ArgumentError("conv2d.shortcut.conv", shortcut.conv, "true or false");
+  integer("conv2d.shortcut.stride", shortcut.stride, 1, 255);
+  return named(
+    { ...layer, shortcut: { from: shortcut.from, conv: shortcut.conv, stride: shortcut.stride } },
+    name,
+  );
+}
+
+/**
+ * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`, no bias.
+ *
+ * @param out number of output neurons
+ * @throws ArgumentError unless `out` is a positive integer
+ */
+export function dense(out: number, option?: { name?: string }): DenseLayer {
+  const { name } = options("dense options", option, ["name"]);
+  integer("dense.out", out, 1, 2 ** 22);
+  return named({ kind: "dense", out }, name);
+}
+
+/**
+ * Average pooling over windows of `size`×`size` that do not overlap; input `[C, H, W]`, output
+ * `[C, floor(H / size), floor(W / size)]`. With `lee` the pool spikes: `u = v + mean of the window`, `s = u > threshold`,
+ * `v = s ? 0 : u`, without leak (Lee et al. 2020, threshold 0.75).
+ *
+ * @throws ArgumentError unless `size` is a positive integer and `threshold` a positive number
+ */
+export function avgPool2d(size: number, option?: { threshold?: number; name?: string }): AvgPool2dLayer {
+  const { threshold = 0.75, name } = options("avgPool2d options", option, ["threshold", "name"]);
+  integer("avgPool2d.size", size, 1, 1024);
+  positive("avgPool2d.threshold", threshold);
+  return named({ kind: "avgPool2d", size, threshold }, name);
+}
+
+/**
+ * Dropout on the spikes of the layer before it: while training each neuron is silenced with probability `probability` for
+ * a whole sample, the others count `1 / (1 - probability)`; when evaluating every spike counts 1.
+ *
+ * @throws ArgumentError unless 0 <= probability < 1
+ */
+export function dropout(probability: number, option?: { name?: string }): DropoutLayer {
+  const { name } = options("dropout options", option, ["name"]);
+  number("dropout.probability", probability, "a number from 0 to less than 1", (p) => p >= 0 && p < 1);
+  return named({ kind: "dropout", probability }, name);
+}
+
+/**
+ * Spiking neurons of the network's method. A list without any gets one after each weight layer; a list with one is taken
+ * as it stands.
+ *
+ * @param option `threshold`: the method's if left out; `readout`: the non-spiking output layer
+ */
+export function neuron(option?: { threshold?: number; readout?: boolean; name?: string }): NeuronLayer {
+  const { threshold, readout, name } = options("neuron options", option, ["threshold", "readout", "name"]);
+  let layer: NeuronLayer = { kind: "neuron" };
+  if (threshold !== undefined) layer = { ...layer, threshold: positive("neuron.threshold", threshold) };
+  if (readout !== undefined && typeof readout !== "boolean")
+    throw new ArgumentError("neuron.readout", readout, "true or false");
+  if (readout) layer = { ...layer, readout };
+  return named(layer, name);
+}
+
+/**
+ * A residual block: `layers`, and a way around them. The spikes of the layer before the block are added to the current
+ * of the block's last convolution, through a 1×1 convolution (`conv: true`) or taken at every `stride`-th row and column.
+ *
+ * @param layers the block, ending in a `conv2d`
+ * @param option `conv` (true); `stride` (the product of the strides in the block)
+ */
+export function residual(
+  layers: readonly LayerDescriptor[],
+  option?: { conv?: boolean; stride?: number },
+): ResidualBlock {
+  const { conv = true, stride } = options("residual options", option, ["conv", "stride"]);
+  if (!Array.isArray(layers) || layers.length === 0)
+    throw new ArgumentError("residual.layers", layers, "a list of layers that ends in conv2d");
+  let product = 1;
+  for (const layer of layers) if (layer.kind === "conv2d") product *= layer.stride;
+  if (layers[layers.length - 1].kind !== "conv2d") {
+    throw new ArgumentError(
+      "residual.layers",
+      layers[layers.length - 1].kind,
+      "a block whose last layer is conv2d",
+    );
+  }
+  return { kind: "residual", layers, conv, stride: integer("residual.stride", stride ?? product, 1, 255) };
+}

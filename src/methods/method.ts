@@ -1,0 +1,121 @@
+import type { Extent } from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
+import type { LossDescriptor } from "../losses.ts";
+
+/** One named tensor of a network: the user's shape, and where the core keeps each element. */
+export interface ParameterSpec {
+  readonly name: string;
+  /** PyTorch's shape: `[out, in, k, k]` or `[out, in]`. */
+  readonly shape: readonly number[];
+  /** f32 elements that the core keeps, padding included; a multiple of 4. */
+  readonly length: number;
+  /** Place in the core's tensor of each element of the user's, flat. */
+  readonly index: () => Int32Array;
+  /** Inputs of one output: what initialisers scale with. */
+  readonly fanIn: number;
+}
+
+/** One layer with a spike train of its own. */
+export interface LayerInfo {
+  readonly name: string;
+  readonly kind: string;
+  readonly extent: Extent;
+  /** Whether it spikes; the readout does not. */
+  readonly spiking: boolean;
+  /** Whether a dropout mask acts on its spikes. */
+  readonly masked: boolean;
+  /** Multiply-accumulates a step of the dense equivalent of what feeds it; 0 for pooling. */
+  readonly operations: number;
+}
+
+/** What a program is for. */
+export interface Purpose {
+  readonly mode: "train" | "infer" | "step";
+  /** Most samples a batch. */
+  readonly capacity: number;
+  /** Most blocks of samples a batch. */
+  readonly blocks: number;
+  readonly record: { readonly spikes: boolean; readonly membranes: boolean };
+  /** Dropout masks come from the caller instead of the random generator. */
+  readonly masks: boolean;
+  /** dL/dy comes from the caller. */
+  readonly given: boolean;
+  /** Count synaptic operations. */
+  readonly count: boolean;
+}
+
+/** Addresses that lowering needs from the network. */
+export interface Bindings {
+  /** Byte address of each parameter, in the order of the specs. */
+  readonly parameters: readonly number[];
+  /** Byte address of the gradient buffer of block 0, and bytes a block; 0 when not training. */
+  readonly gradients: number;
+  readonly gradientBytes: number;
+  /** Offset of each parameter within a gradient buffer. */
+  readonly gradientOffsets: readonly number[];
+  readonly key0: number;
+  readonly key1: number;
+  /** Natural logarithm, the core's own. */
+  readonly ln: (x: number) => number;
+}
+
+/** Where the wrapper finds what goes in and out of a lowered program. */
+export interface Ports {
+  readonly control: number;
+  readonly frames: number;
+  readonly inputs: number;
+  /** f32 elements of one sample's input. */
+  readonly inputLength: number;
+  readonly labels: number;
+  readonly sampleIds: number;
+  readonly outputs: number;
+  readonly losses: number;
+  readonly given: number;
+  /** u32 [sample][input and layers]: spikes. */
+  readonly spikes: number;
+  /** u64 [sample]: synaptic operations. */
+  readonly operations: number;
+  /** Given masks, f32 [sample][positions], by layer. */
+  readonly masks: ReadonlyMap<string, number>;
+  /** Recorded bits, [sample][step][bit bytes], by layer. */
+  readonly bits: ReadonlyMap<string, number>;
+  /** Recorded membranes, f32 [sample][step][positions], by layer. */
+  readonly membranes: ReadonlyMap<string, number>;
+  /** Masks in use, f32 [sample][positions], by layer; kept when spikes are recorded. */
+  readonly amplitudes: ReadonlyMap<string, number>;
+}
+
+/** A network ready to be lowered to programs: shapes checked, parameters known. */
+export interface Model {
+  readonly parameters: readonly ParameterSpec[];
+  readonly layers: readonly LayerInfo[];
+  readonly input: Extent;
+  readonly classes: number;
+  /** The core's layout of the input, for copying samples in. */
+  readonly inputIndex: Int32Array | undefined;
+  /** Lays the program out in `plan`. */
+  lower(plan: Plan, purpose: Purpose, bindings: Bindings): Ports;
+}
+
+/** A gradient method, as the library sees it. */
+export interface Method<Descriptor extends { readonly kind: string }> {
+  readonly kind: Descriptor["kind"];
+  /** Checks a descriptor that came from outside. */
+  check(descriptor: Descriptor): Descriptor;
+  /** The user's list with every neuron explicit and every layer named. */
+  expand(layers: readonly LayerDescriptor[], descriptor: Descriptor): readonly CanonicalLayer[];
+  /** Checks that the layers fit each other. */
+  model(
+    input: Extent,
+    layers: readonly CanonicalLayer[],
+    descriptor: Descriptor,
+    encoder: EncoderDescriptor,
+    loss: LossDescriptor,
+  ): Model;
+  /** Loss if the user names none. */
+  readonly loss: LossDescriptor;
+  /** Standard deviation of the initial weights of a tensor. */
+  deviation(spec: ParameterSpec): number;
+}

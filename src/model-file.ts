@@ -1,0 +1,138 @@
+import { GENERATOR, GENERATOR_VERSION } from "./core/random.ts";
+import type { EncoderDescriptor } from "./encoders.ts";
+import { FormatError } from "./errors.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "./io/index.ts";
+import type { CanonicalLayer } from "./layers.ts";
+import type { LossDescriptor } from "./losses.ts";
+import type { MethodDescriptor } from "./methods/index.ts";
+import type { OptimizerDescriptor, ScheduleDescriptor } from "./optimizers.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Version of the files that `save` and `checkpoint` write. */
+const FILE_VERSION = 1;
+const OPTIMIZER = "optimizer.";
+
+/** What a network is, apart from its weights. */
+export interface NetworkDescription {
+  readonly input: readonly number[];
+  readonly encoder: EncoderDescriptor;
+  readonly method: MethodDescriptor;
+  readonly layers: readonly CanonicalLayer[];
+  readonly loss: LossDescriptor;
+  readonly seed: number;
+}
+
+/** How a training run was set, and how far it has come. */
+export interface TrainingRecord {
+  readonly optimizer: OptimizerDescriptor;
+  readonly schedule: ScheduleDescriptor | null;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  readonly samples: number;
+  /** Batches done in `epoch`. */
+  readonly epoch: number;
+  readonly step: number;
+  /** Sums over the batches done in `epoch`. */
+  readonly loss: number;
+  readonly correct: number;
+  readonly seen: number;
+  readonly taken: number;
+}
+
+export interface ModelFile {
+  readonly network: NetworkDescription;
+  readonly epoch: number;
+  readonly step: number;
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly training?: TrainingRecord;
+  readonly state: ReadonlyMap<string, Tensor>;
+}
+
+/** A model or checkpoint as safetensors bytes. */
+export function writeModel(file: ModelFile): Uint8Array {
+  const tensors: Record<string, { shape: readonly number[]; data: Float32Array }> = {};
+  for (const [name, tensor] of file.parameters) tensors[name] = tensor;
+  for (const [name, tensor] of file.state) tensors[OPTIMIZER + name] = tensor;
+  const metadata: Record<string, string> = {
+    format: "spikegrad",
+    version: String(FILE_VERSION),
+    network: JSON.stringify(file.network),
+    epoch: String(file.epoch),
+    step: String(file.step),
+    rng: GENERATOR,
+    rngVersion: String(GENERATOR_VERSION),
+  };
+  if (file.training) metadata.training = JSON.stringify(file.training);
+  return writeSafetensors(tensors, metadata);
+}
+
+/** Reads what `writeModel` wrote; checks everything but the network's own consistency. */
+export function readModel(bytes: Uint8Array): ModelFile {
+  const { tensors, metadata } = readSafetensors(bytes);
+  const meta = (key: string): string | undefined => metadata[key];
+  if (meta("format") !== "spikegrad") {
+    throw new FormatError(
+      "__metadata__.format",
+      meta("format"),
+      '"spikegrad": a file that network.save() or checkpoint() wrote',
+    );
+  }
+  if (meta("version") !== String(FILE_VERSION)) {
+    throw new FormatError(
+      "__metadata__.version",
+      meta("version"),
+      `"${FILE_VERSION}", the version that this release reads`,
+    );
+  }
+  if (meta("rng") !== GENERATOR || meta("rngVersion") !== String(GENERATOR_VERSION)) {
+    throw new FormatError(
+      "__metadata__.rng",
+      `${meta("rng")} version ${meta("rngVersion")}`,
+      `${GENERATOR} version ${GENERATOR_VERSION}: with another generator the same seed would mean other spikes`,
+    );
+  }
+  const network = json("network", meta("network")) as NetworkDescription;
+  if (!Array.isArray(network.layers) || !Array.isArray(network.input)) {
+    throw new FormatError(
+      "__metadata__.network",
+      meta("network"),
+      "a description with input, encoder, method, layers, loss and seed",
+    );
+  }
+  const training =
+    meta("training") === undefined ? undefined : (json("training", meta("training")) as TrainingRecord);
+  const parameters = new Map<string, Tensor>();
+  const state = new Map<string, Tensor>();
+  for (const [name, tensor] of tensors) {
+    if (tensor.dtype !== "F32") throw new FormatError(`tensor "${name}".dtype`, tensor.dtype, "F32");
+    const entry = { shape: tensor.shape, data: toFloat32(tensor) };
+    if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), entry);
+    else parameters.set(name, entry);
+  }
+  return {
+    network,
+    epoch: count("epoch", meta("epoch")),
+    step: count("step", meta("step")),
+    parameters,
+    training,
+    state,
+  };
+}
+
+function json(key: string, text: string | undefined): object {
+  try {
+    const value: unknown = JSON.parse(text ?? "");
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // Falls through to the same error: whatever it is, it is no JSON object.
+  }
+  throw new FormatError(`__metadata__.${key}`, text, "a JSON object");
+}
+
+function count(key: string, text: string | undefined): number {
+  const value = Number(text);
+  if (text === undefined || text === "" || !Number.isSafeInteger(value) || value < 0)
+    throw new FormatError(`__metadata__.${key}`, text, "a whole number");
+  return value;
+}

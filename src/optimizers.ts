@@ -1,0 +1,114 @@
+import { ArgumentError } from "./errors.ts";
+import { number, options, positive, within } from "./validate.ts";
+
+/** Stochastic gradient descent. */
+export interface SgdDescriptor {
+  readonly kind: "sgd";
+  readonly rate: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+}
+
+/** How gradients become steps. Plain data. */
+export type OptimizerDescriptor = SgdDescriptor;
+
+/** Multiplies the rate by `factor` at each of the epochs `at`. */
+export interface StepDecaySchedule {
+  readonly kind: "stepDecay";
+  readonly at: readonly number[];
+  readonly factor: number;
+}
+
+/** Half a cosine from the full rate to 0, after a linear warm-up. */
+export interface CosineSchedule {
+  readonly kind: "cosine";
+  readonly warmup: number;
+}
+
+/** How the rate changes over training. Plain data. */
+export type ScheduleDescriptor = StepDecaySchedule | CosineSchedule;
+
+/**
+ * Stochastic gradient descent in PyTorch's form: `d = g + weightDecay · w`, `b = momentum · b + d`, `w -= rate · b`.
+ *
+ * @param option `rate`: learning rate; `momentum` (0) in [0, 1); `weightDecay` (0)
+ * @throws ArgumentError for values out of range
+ */
+export function sgd(option: { rate: number; momentum?: number; weightDecay?: number }): SgdDescriptor {
+  const { rate, momentum = 0, weightDecay = 0 } = options("sgd", option, ["rate", "momentum", "weightDecay"]);
+  positive("sgd.rate", rate);
+  number("sgd.momentum", momentum, "a number from 0 to less than 1", (v) => v >= 0 && v < 1);
+  within("sgd.weightDecay", weightDecay, 0, 1e6);
+  return { kind: "sgd", rate, momentum, weightDecay };
+}
+
+/**
+ * Multiplies the rate by `factor` at the start of each epoch in `at` (counted from 0).
+ *
+ * @throws ArgumentError unless `at` is an ascending list of epochs and `factor` a positive number
+ */
+export function stepDecay(option: { at: readonly number[]; factor?: number }): StepDecaySchedule {
+  const { at, factor = 0.2 } = options("stepDecay", option, ["at", "factor"]);
+  if (!Array.isArray(at) || at.some((e, i) => !Number.isInteger(e) || e < 0 || (i > 0 && e <= at[i - 1]))) {
+    throw new ArgumentError("stepDecay.at", at, "an ascending list of epochs, counted from 0");
+  }
+  positive("stepDecay.factor", factor);
+  return { kind: "stepDecay", at: [...at], factor };
+}
+
+/**
+ * Cosine schedule: `rate · (1 + cos(π p)) / 2` with p the fraction of training done, stepwise, after a linear
+ * warm-up over `warmup` epochs.
+ *
+ * @throws ArgumentError unless `warmup` is a number of at least 0
+ */
+export function cosine(option?: { warmup?: number }): CosineSchedule {
+  const { warmup = 0 } = options("cosine", option, ["warmup"]);
+  within("cosine.warmup", warmup, 0, 1e6);
+  return { kind: "cosine", warmup };
+}
+
+/** cos(π x) for x in [0, 1] from additions and multiplications alone, so that every engine gives the same bits. */
+export function cosPi(x: number): number {
+  // cos(π x) = -cos(π (1 - x)), and = sin(π (1/2 - x)) near 1/2: the series only ever sees |y| <= π/4.
+  if (x > 0.5) return -cosPi(1 - x);
+  if (x > 0.25) {
+    const y = Math.PI * (0.5 - x);
+    const z = y * y;
+    return (
+      y *
+      (1 -
+        (z / 6) *
+          (1 -
+            (z / 20) * (1 - (z / 42) * (1 - (z / 72) * (1 - (z / 110) * (1 - (z / 156) * (1 - z / 210)))))))
+    );
+  }
+  const y = Math.PI * x;
+  const z = y * y;
+  return (
+    1 -
+    (z / 2) *
+      (1 - (z / 12) * (1 - (z / 30) * (1 - (z / 56) * (1 - (z / 90) * (1 - (z / 132) * (1 - z / 182))))))
+  );
+}
+
+/** The factor of the rate at `step` of `stepsPerEpoch · epochs` steps. */
+export function scheduleFactor(
+  schedule: ScheduleDescriptor | undefined,
+  step: number,
+  stepsPerEpoch: number,
+  epochs: number,
+): number {
+  if (schedule === undefined) return 1;
+  if (schedule.kind === "stepDecay") {
+    const epoch = Math.floor(step / stepsPerEpoch);
+    let factor = 1;
+    for (const at of schedule.at) if (epoch >= at) factor *= schedule.factor;
+    return factor;
+  }
+  const warm = schedule.warmup * stepsPerEpoch;
+  if (step < warm) return (step + 1) / warm;
+  const total = stepsPerEpoch * epochs;
+  if (total <= warm) return 1;
+  return (1 + cosPi((step - warm) / (total - warm))) / 2;
+}
