@@ -168,7 +168,10 @@ function largestDifference(answer, expected) {
 // ---- one mapper a method
 
 const MAPPERS = {
-  lee: { needs: ["createNetwork", "lee", "spikes", "conv2d", "dense", "avgPool2d", "dropout"], run: runLee },
+  lee: {
+    needs: ["createNetwork", "lee", "spikes", "conv2d", "dense", "avgPool2d", "dropout", "neuron"],
+    run: runLee,
+  },
   optimizers: { needs: ["createNetwork", "lee", "spikes", "dense"], run: runOptimizers },
 };
 
@@ -186,10 +189,18 @@ async function runLee({ description, tensors }, library, build) {
     input,
     encoder: library.spikes({ steps }),
     method: library.lee({ leak: description.leak, threshold }),
-    layers: layers.flatMap((layer, i) => leeLayer(library, layer, i, explicit && i < last)),
+    layers: layers.flatMap((layer, i) => {
+      const masked = tensors[`layer${i}.dropout_mask`] !== undefined;
+      const found = leeLayer(library, layer, `layer${i}`);
+      if (explicit && layer.kind !== "pool") {
+        found.push(library.neuron(i === last ? { readout: true } : { threshold: layer.threshold ?? 1 }));
+      }
+      return masked ? [...found, library.dropout(layer.drop ?? 0.5)] : found;
+    }),
     build,
   });
   try {
+    requireBuild(network, build);
     for (const name of network.parameters.names()) network.parameters.set(name, given(tensors, name).data);
     const dropoutMasks = {};
     for (const i of layers.keys()) {
@@ -206,13 +217,10 @@ async function runLee({ description, tensors }, library, build) {
   }
 }
 
-function leeLayer(library, layer, i, explicit) {
-  const name = `layer${i}`;
-  if (layer.kind === "pool") return [library.avgPool2d(layer.size, { threshold: layer.threshold, name })];
-  const found = [weightLayer(library, layer, name)];
-  if (explicit) found.push(library.neuron({ threshold: layer.threshold ?? 1 }));
-  if (layer.drop) found.push(library.dropout(layer.drop));
-  return found;
+function leeLayer(library, layer, name) {
+  return layer.kind === "pool"
+    ? [library.avgPool2d(layer.size, { threshold: layer.threshold, name })]
+    : [weightLayer(library, layer, name)];
 }
 
 function weightLayer(library, layer, name) {
@@ -260,6 +268,7 @@ async function runOptimizers({ description, tensors }, library, build) {
       build,
     });
     try {
+      requireBuild(network, build);
       network.parameters.set("layer0.weight", start);
       const optimizer = network.optimizer(descriptor);
       for (let row = 0; row < rows; row++) {
@@ -271,6 +280,11 @@ async function runOptimizers({ description, tensors }, library, build) {
     }
   }
   return answers;
+}
+
+/** Two runs of one build would agree and show nothing. */
+function requireBuild(network, build) {
+  if (network.build !== build) throw new Error(`asked for the ${build} build, got ${network.build}`);
 }
 
 function given(tensors, name) {
