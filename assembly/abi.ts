@@ -30,6 +30,8 @@ export const enum Op {
   RouteForward, // route record
   RouteBackward, // route record, flags
   CountOperations, // fanout record, counter view
+  BiasForward, // bias record
+  BiasBackward, // bias record
   // neurons
   LeeForward,
   LeeFactor,
@@ -93,6 +95,7 @@ export const enum Activity {
 export const enum ActivityKind {
   Bits = 0,
   Values = 1,
+  All = 2, // every position, spiking or not: where G is needed everywhere
 }
 
 /**
@@ -144,6 +147,18 @@ export const enum Route {
   Delivered = 16, // view
   Scale = 20, // f32: G = scale · D
   Size = 24,
+}
+
+/** One value a channel, added at every position of a field. */
+export const enum Bias {
+  Field = 0, // view of the first real position: accumulators (forward) or deltas (backward)
+  Stride = 4, // bytes between rows
+  Rows = 8,
+  RowLength = 12, // positions a row, a multiple of Channels
+  Channels = 16, // stored channels, a multiple of 4
+  Bias = 20, // view of the biases, or 0: the field starts at 0
+  Gradient = 24, // view of their gradient
+  Size = 28,
 }
 
 export const NOWHERE: u32 = 0xffffffff;

@@ -7,6 +7,7 @@ import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
 import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
+import { biasBackward, biasForward } from "./synapse/bias";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
 import { routeBackward, routeForward } from "./synapse/route";
 import { at } from "./view";
@@ -100,6 +101,12 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.CountOperations:
         countOperations(operand(pc, 0), operand(pc, 1), frame);
+        break;
+      case Op.BiasForward:
+        biasForward(operand(pc, 0), frame);
+        break;
+      case Op.BiasBackward:
+        biasBackward(operand(pc, 0), frame);
         break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);

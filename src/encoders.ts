@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { integer, number, options } from "./validate.ts";
+import { choice, integer, number, options } from "./validate.ts";
 
 /** Random spikes with a rate given by the input. */
 export interface PoissonEncoder {
@@ -45,4 +45,11 @@ export function poisson(option: { steps: number; gain?: number; signed?: boolean
 export function spikes(option: { steps: number }): SpikesEncoder {
   const { steps } = options("spikes", option, ["steps"]);
   return { kind: "spikes", steps: integer("spikes.steps", steps, 1, 1_000_000) };
+}
+
+/** Checks a descriptor that came from outside. */
+export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
+  const kind = choice("encoder.kind", encoder?.kind, ["poisson", "spikes"]);
+  const { kind: _, ...rest } = encoder;
+  return kind === "poisson" ? poisson(rest as never) : spikes(rest as never);
 }

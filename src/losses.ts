@@ -1,3 +1,5 @@
+import { choice, options } from "./validate.ts";
+
 /** Summed squared error. */
 export interface SquaredErrorLoss {
   readonly kind: "squaredError";
@@ -22,4 +24,11 @@ export function squaredError(): SquaredErrorLoss {
 /** Cross-entropy `L = Σ_batch (ln Σ_k exp(y_k) - y_label)`, summed over the batch like the squared error. */
 export function crossEntropy(): CrossEntropyLoss {
   return { kind: "crossEntropy" };
+}
+
+/** Checks a descriptor that came from outside. */
+export function checkLoss(loss: LossDescriptor): LossDescriptor {
+  const kind = choice("loss.kind", loss?.kind, ["squaredError", "crossEntropy"]);
+  options("loss", loss, ["kind"]);
+  return { kind };
 }

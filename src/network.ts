@@ -1,14 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Control, Stream } from "../assembly/abi.ts";
 import { blockCount, Engine, type Lowered } from "./core/engine.ts";
-import { type Extent, Layout, size } from "./core/geometry.ts";
+import { type Extent, Layout, shapeOf, size } from "./core/geometry.ts";
 import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
-import { type EncoderDescriptor, poisson, spikes } from "./encoders.ts";
+import { checkEncoder, type EncoderDescriptor } from "./encoders.ts";
 import { ArgumentError, FormatError, NonFiniteError, StateError } from "./errors.ts";
 import { checkRange, copySample, readSamples, type Samples, sampleShape } from "./inputs.ts";
 import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
-import type { LossDescriptor } from "./losses.ts";
+import { checkLoss, type LossDescriptor } from "./losses.ts";
 import { type MethodDescriptor, methodOf } from "./methods/index.ts";
 import type { Purpose } from "./methods/method.ts";
 import {
@@ -20,15 +20,15 @@ import {
 } from "./model-file.ts";
 import { type Optimizer, OptimizerState, putGradients } from "./optimizer.ts";
 import {
-  cosine,
+  checkOptimizer,
+  checkSchedule,
   type OptimizerDescriptor,
   type ScheduleDescriptor,
   scheduleFactor,
-  sgd,
-  stepDecay,
 } from "./optimizers.ts";
+import { readRecord } from "./records.ts";
 import type { Tensor } from "./tensor.ts";
-import { choice, integer, options } from "./validate.ts";
+import { choice, integer, options, positive } from "./validate.ts";
 import { breathe } from "./yield.ts";
 
 /** What `createNetwork` takes. */
@@ -238,36 +238,14 @@ function describe(
   integer("seed", seed, 0, WHOLE_SEED);
   const chosen = methodOf(method);
   const checked = chosen.check(method);
-  if (loss !== undefined) choice("loss.kind", loss?.kind, ["squaredError", "crossEntropy"]);
   return {
     input: [...input],
     encoder: checkEncoder(encoder),
     method: checked,
     layers: chosen.expand(layers, checked),
-    loss: loss ?? chosen.loss,
+    loss: loss === undefined ? chosen.loss : checkLoss(loss),
     seed,
   };
-}
-
-function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
-  const kind = choice("encoder.kind", encoder?.kind, ["poisson", "spikes"]);
-  const { kind: _, ...rest } = encoder;
-  return kind === "poisson" ? poisson(rest as never) : spikes(rest as never);
-}
-
-function checkOptimizer(descriptor: OptimizerDescriptor | undefined): OptimizerDescriptor {
-  if (descriptor === undefined)
-    throw new ArgumentError("optimizer", descriptor, "an optimizer: sgd({ rate })");
-  choice("optimizer.kind", descriptor?.kind, ["sgd"]);
-  const { kind: _, ...rest } = descriptor;
-  return sgd(rest);
-}
-
-function checkSchedule(descriptor: ScheduleDescriptor | null | undefined): ScheduleDescriptor | null {
-  if (descriptor === undefined || descriptor === null) return null;
-  const kind = choice("schedule.kind", descriptor.kind, ["stepDecay", "cosine"]);
-  const { kind: _, ...rest } = descriptor;
-  return kind === "cosine" ? cosine(rest as never) : stepDecay(rest as never);
 }
 
 const INITIALIZE = Symbol("initialize");
@@ -321,8 +299,7 @@ export class Network {
 
   /** @internal */
   [INITIALIZE](): void {
-    const method = methodOf(this.description.method);
-    this.#live.initialize((spec) => method.deviation(spec), Stream.Init);
+    this.#live.initialize(Stream.Init);
   }
 
   /** @internal */
@@ -1039,44 +1016,7 @@ export class Network {
 
   #readRecords(lowered: Lowered, count: number): Record<string, Tensor> {
     const records: Record<string, Tensor> = {};
-    const { ports } = lowered;
-    for (const layer of this.#model.layers) {
-      const layout = new Layout(layer.extent, true);
-      const positions = layout.positions();
-      const n = positions.length;
-      const shape = [this.steps, count, ...shapeOf(layer.extent)];
-      const bits = ports.bits.get(layer.name);
-      if (bits !== undefined) {
-        const words = this.#live.u32(bits, (count * this.steps * layout.bitBytes) / 4);
-        const amplitude = ports.amplitudes.get(layer.name);
-        const values = amplitude === undefined ? undefined : this.#live.f32(amplitude, count * layout.length);
-        const data = new Float32Array(this.steps * count * n);
-        for (let t = 0; t < this.steps; t++) {
-          for (let s = 0; s < count; s++) {
-            const base = ((s * this.steps + t) * layout.bitBytes) / 4;
-            for (let i = 0; i < n; i++) {
-              const row = Math.floor(positions[i] / layout.rowLength);
-              const place = positions[i] - row * layout.rowLength;
-              const bit = (words[base + row * layout.rowWords + (place >> 5)] >>> (place & 31)) & 1;
-              data[(t * count + s) * n + i] = bit && values ? values[s * layout.length + positions[i]] : bit;
-            }
-          }
-        }
-        records[`${layer.name}.spikes`] = { shape, data };
-      }
-      const membranes = ports.membranes.get(layer.name);
-      if (membranes !== undefined) {
-        const stored = this.#live.f32(membranes, count * this.steps * layout.length);
-        const data = new Float32Array(this.steps * count * n);
-        for (let t = 0; t < this.steps; t++) {
-          for (let s = 0; s < count; s++) {
-            for (let i = 0; i < n; i++)
-              data[(t * count + s) * n + i] = stored[(s * this.steps + t) * layout.length + positions[i]];
-          }
-        }
-        records[`${layer.name}.membranes`] = { shape, data };
-      }
-    }
+    for (const port of lowered.ports.records) records[port.name] = readRecord(this.#live, port, count);
     return records;
   }
 
@@ -1094,7 +1034,7 @@ export class Network {
         return rate;
       },
       set rate(value: number) {
-        rate = sgd({ rate: value }).rate;
+        rate = positive("optimizer.rate", value);
       },
       step: (gradients) => {
         const engine = this.#live;
@@ -1252,11 +1192,6 @@ function guarded(inner: AsyncGenerator<Progress>, done: () => void): AsyncIterab
 
 function product(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
-}
-
-function shapeOf(extent: Extent): number[] {
-  const { channels, height, width } = extent;
-  return height === 1 && width === 1 ? [channels] : [channels, height, width];
 }
 
 function argmax(values: Float32Array, first: number, count: number): number {

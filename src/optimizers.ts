@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { number, options, positive, within } from "./validate.ts";
+import { choice, number, options, positive, within } from "./validate.ts";
 
 /** Stochastic gradient descent. */
 export interface SgdDescriptor {
@@ -66,6 +66,23 @@ export function cosine(option?: { warmup?: number }): CosineSchedule {
   const { warmup = 0 } = options("cosine", option, ["warmup"]);
   within("cosine.warmup", warmup, 0, 1e6);
   return { kind: "cosine", warmup };
+}
+
+/** Checks a descriptor that came from outside. */
+export function checkOptimizer(descriptor: OptimizerDescriptor | undefined): OptimizerDescriptor {
+  if (descriptor === undefined)
+    throw new ArgumentError("optimizer", descriptor, "an optimizer: sgd({ rate })");
+  choice("optimizer.kind", descriptor?.kind, ["sgd"]);
+  const { kind: _, ...rest } = descriptor;
+  return sgd(rest);
+}
+
+/** Checks a descriptor that came from outside; none is null. */
+export function checkSchedule(descriptor: ScheduleDescriptor | null | undefined): ScheduleDescriptor | null {
+  if (descriptor === undefined || descriptor === null) return null;
+  const kind = choice("schedule.kind", descriptor.kind, ["stepDecay", "cosine"]);
+  const { kind: _, ...rest } = descriptor;
+  return kind === "cosine" ? cosine(rest as never) : stepDecay(rest as never);
 }
 
 /** cos(π x) for x in [0, 1] from additions and multiplications alone, so that every engine gives the same bits. */

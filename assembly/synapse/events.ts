@@ -26,7 +26,8 @@ export function collect(fanout: usize, frame: usize, weights: usize, target: usi
   const rowTable = load<u32>(fanout, Fanout.RowTable) as usize;
   const rows = load<u32>(activity, Activity.Rows);
   const rowLength = load<u32>(activity, Activity.RowLength);
-  const data = at(load<u32>(activity, Activity.Data), frame);
+  const dataView = load<u32>(activity, Activity.Data) as usize;
+  const data = dataView ? at(dataView, frame) : 0;
   const amplitudeView = load<u32>(activity, Activity.Amplitude) as usize;
   const amplitude = amplitudeView ? at(amplitudeView, frame) : 0;
   let row = load<u32>(scratch, CURSOR_ROW);
@@ -73,6 +74,7 @@ export function collect(fanout: usize, frame: usize, weights: usize, target: usi
     }
     store<u32>(scratch, 0, CURSOR_RESUMED);
   } else {
+    const all = load<u32>(activity, Activity.Kind) == ActivityKind.All;
     for (; row < rows; ++row, place = 0) {
       const info = rowTable + row * FanoutRow.Size;
       const runs = load<u32>(info, FanoutRow.Runs);
@@ -81,7 +83,7 @@ export function collect(fanout: usize, frame: usize, weights: usize, target: usi
       const rowWeight = weights + load<u32>(info, FanoutRow.Weight);
       const first = row * rowLength;
       for (; place < rowLength; ++place) {
-        const value = load<f32>(data + ((first + place) << 2));
+        const value: f32 = all ? 1 : load<f32>(data + ((first + place) << 2));
         if (value == 0) continue;
         const column = columns + place * FanoutColumn.Size;
         const vectors = load<u32>(column, FanoutColumn.Vectors);
@@ -106,5 +108,5 @@ export function collect(fanout: usize, frame: usize, weights: usize, target: usi
 
 /** Whether events of this activity carry a value other than 1. */
 export function valued(activity: usize): bool {
-  return load<u32>(activity, Activity.Kind) != ActivityKind.Bits || load<u32>(activity, Activity.Amplitude) != 0;
+  return load<u32>(activity, Activity.Kind) == ActivityKind.Values || load<u32>(activity, Activity.Amplitude) != 0;
 }

@@ -1,6 +1,6 @@
 import { ABI_VERSION, Control, MAX_BLOCKS, Op } from "../../assembly/abi.ts";
 import { StateError } from "../errors.ts";
-import type { Bindings, Model, ParameterSpec, Ports, Purpose } from "../methods/method.ts";
+import type { Bindings, Model, Ports, Purpose } from "../methods/method.ts";
 import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
 import { Plan, type Program } from "./plan.ts";
@@ -138,14 +138,20 @@ export class Engine {
     return this.#offsets[i];
   }
 
-  /** Draws the initial weights: number i of the user's tensor comes from counter i of stream (init, tensor). */
-  initialize(deviation: (spec: ParameterSpec) => number, stream: number): void {
+  /** Draws the initial values: number i of the user's tensor comes from counter i of stream (init, tensor). */
+  initialize(stream: number): void {
+    const [key0, key1] = streamKey(this.#key, stream);
     this.model.parameters.forEach((spec, i) => {
+      const { initial } = spec;
       const count = spec.shape.reduce((a, b) => a * b, 1);
       const scratch = this.#arena.take(count * 4 + 16, `the initial values of ${spec.name}`);
-      const [key0, key1] = streamKey(this.#key, stream);
-      this.#core.fillNormal(scratch + 16, count, 0, deviation(spec), i, 0, 0, key0, key1, scratch);
-      this.scatter(i, this.f32(scratch + 16, count), this.parameter(i));
+      const out = scratch + 16;
+      if (initial.kind === "normal") {
+        this.#core.fillNormal(out, count, initial.mean, initial.deviation, i, 0, 0, key0, key1, scratch);
+      } else if (initial.kind === "uniform") {
+        this.#core.fillUniform(out, count, initial.low, initial.high, i, 0, 0, key0, key1, scratch);
+      } else this.f32(out, count).fill(initial.value);
+      this.scatter(i, this.f32(out, count), this.parameter(i));
       this.#arena.release(scratch);
     });
   }

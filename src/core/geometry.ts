@@ -17,6 +17,12 @@ export function size(e: Extent): number {
   return e.channels * e.height * e.width;
 }
 
+/** The user's shape of an extent. */
+export function shapeOf(extent: Extent): number[] {
+  const { channels, height, width } = extent;
+  return height === 1 && width === 1 ? [channels] : [channels, height, width];
+}
+
 /**
  * How the core holds a layer's activity: rows of `width × stored channels`, channels last. Neuron layers store channels
  * padded to a multiple of four; the input stores them as they are.

@@ -1,8 +1,14 @@
-import type { Extent } from "../core/geometry.ts";
+import type { Extent, Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 import type { LossDescriptor } from "../losses.ts";
+
+/** How a tensor starts. */
+export type Initial =
+  | { readonly kind: "normal"; readonly mean: number; readonly deviation: number }
+  | { readonly kind: "uniform"; readonly low: number; readonly high: number }
+  | { readonly kind: "constant"; readonly value: number };
 
 /** One named tensor of a network: the user's shape, and where the core keeps each element. */
 export interface ParameterSpec {
@@ -15,6 +21,9 @@ export interface ParameterSpec {
   readonly index: () => Int32Array;
   /** Inputs of one output: what initialisers scale with. */
   readonly fanIn: number;
+  readonly initial: Initial;
+  /** Whether optimizers change it; running statistics and fixed readouts are kept and saved, not learned. */
+  readonly trainable: boolean;
 }
 
 /** One layer with a spike train of its own. */
@@ -79,12 +88,22 @@ export interface Ports {
   readonly operations: number;
   /** Given masks, f32 [sample][positions], by layer. */
   readonly masks: ReadonlyMap<string, number>;
-  /** Recorded bits, [sample][step][bit bytes], by layer. */
-  readonly bits: ReadonlyMap<string, number>;
-  /** Recorded membranes, f32 [sample][step][positions], by layer. */
-  readonly membranes: ReadonlyMap<string, number>;
-  /** Masks in use, f32 [sample][positions], by layer; kept when spikes are recorded. */
-  readonly amplitudes: ReadonlyMap<string, number>;
+  /** What `gradients({ record })` gives out. */
+  readonly records: readonly RecordPort[];
+}
+
+/** One recorded tensor, `[sample][step][…]` in the core's memory. */
+export interface RecordPort {
+  /** E.g. `"layer0.spikes"`. */
+  readonly name: string;
+  readonly address: number;
+  /** Bits of `layout`, or f32 at its positions. */
+  readonly kind: "bits" | "values";
+  readonly layout: Layout;
+  /** Steps recorded; 0 for one tensor a sample, `[B, …]` instead of `[T, B, …]`. */
+  readonly steps: number;
+  /** f32 [sample][positions] by which each spike counts; 0 if it counts 1. */
+  readonly amplitude: number;
 }
 
 /** A network ready to be lowered to programs: shapes checked, parameters known. */
@@ -116,6 +135,4 @@ export interface Method<Descriptor extends { readonly kind: string }> {
   ): Model;
   /** Loss if the user names none. */
   readonly loss: LossDescriptor;
-  /** Standard deviation of the initial weights of a tensor. */
-  deviation(spec: ParameterSpec): number;
 }

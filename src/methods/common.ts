@@ -1,0 +1,389 @@
+// What the time-stepped methods share: parameters, the batch's ports, the encoder, and records for synapses.
+
+import {
+  Activity,
+  ActivityKind,
+  Control,
+  Dropout,
+  EVENT_SCRATCH,
+  Fanout,
+  Frame,
+  Op,
+  Poisson,
+  Route,
+  Stream,
+} from "../../assembly/abi.ts";
+import {
+  convGeometry,
+  convolved,
+  denseGeometry,
+  type Extent,
+  type FanoutGeometry,
+  Layout,
+  type RouteGeometry,
+  size,
+} from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import { streamKey } from "../core/random.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import { ArgumentError } from "../errors.ts";
+import type { Conv2dLayer, DenseLayer } from "../layers.ts";
+import type { Bindings, Initial, ParameterSpec, Ports, Purpose, RecordPort } from "./method.ts";
+
+/** `[C, H, W]` of an extent, for messages. */
+export function describeExtent({ channels, height, width }: Extent): string {
+  return `[${channels}, ${height}, ${width}]`;
+}
+
+/** The tensors of a network, collected while its layers are built. */
+export class ParameterList {
+  readonly specs: ParameterSpec[] = [];
+
+  /** Weights of a fanout synapse; gives the parameter's number. */
+  weight(
+    name: string,
+    shape: readonly number[],
+    geometry: FanoutGeometry,
+    initial: (fanIn: number) => Initial,
+  ): number {
+    const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
+    return this.#push({
+      name,
+      shape,
+      length: geometry.weightLength,
+      index: geometry.weightIndex,
+      fanIn,
+      initial: initial(fanIn),
+      trainable: true,
+    });
+  }
+
+  /** One value a channel, padded to whole vectors: biases, scales, statistics. */
+  vector(name: string, channels: number, fanIn: number, initial: Initial, trainable = true): number {
+    const length = Math.ceil(channels / 4) * 4;
+    const index = () => Int32Array.from({ length: channels }, (_, i) => i);
+    return this.#push({ name, shape: [channels], length, index, fanIn, initial, trainable });
+  }
+
+  #push(spec: ParameterSpec): number {
+    this.specs.push(spec);
+    return this.specs.length - 1;
+  }
+}
+
+/** Geometry of a weight layer on top of `from`; refuses kernels that do not fit. `argument` names the layer in errors. */
+export function weightGeometry(
+  from: Layout,
+  layer: Conv2dLayer | DenseLayer,
+  argument: string,
+): { layout: Layout; geometry: FanoutGeometry; shape: readonly number[] } {
+  const e = from.extent;
+  if (layer.kind === "dense") {
+    const layout = new Layout({ channels: layer.out, height: 1, width: 1 }, true);
+    return { layout, geometry: denseGeometry(from, layout), shape: [layer.out, size(e)] };
+  }
+  const { kernel, stride, padding } = layer;
+  const height = convolved(e.height, kernel, stride, padding);
+  const width = convolved(e.width, kernel, stride, padding);
+  if (height < 1 || width < 1) {
+    throw new ArgumentError(
+      `${argument}.kernel`,
+      kernel,
+      `at most ${Math.min(e.height, e.width) + 2 * padding}, the padded side of its input ${describeExtent(e)}`,
+    );
+  }
+  const layout = new Layout({ channels: layer.out, height, width }, true);
+  const geometry = convGeometry(from, layout, kernel, stride, padding);
+  return { layout, geometry, shape: [layer.out, e.channels, kernel, kernel] };
+}
+
+/** Layout after pooling with windows of `window`×`window`; refuses windows that do not fit. */
+export function pooledLayout(from: Layout, window: number, argument: string): Layout {
+  const { channels, height, width } = from.extent;
+  const pooled = { channels, height: Math.floor(height / window), width: Math.floor(width / window) };
+  if (pooled.height < 1 || pooled.width < 1) {
+    throw new ArgumentError(
+      `${argument}.size`,
+      window,
+      `at most ${Math.min(height, width)}, the side of its input ${describeExtent(from.extent)}`,
+    );
+  }
+  return new Layout(pooled, true);
+}
+
+/** Where a layer's bits are: the view of a step, and the address if they are kept a sample. */
+export interface Bits {
+  readonly view: number;
+  readonly address: number;
+}
+
+/**
+ * What every time-stepped program begins with: control record, frames, the batch's ports and the encoded input.
+ * `schedule` "sample": scratch belongs to the rank and holds one sample at a time; "batch": it belongs to the sample.
+ */
+export class Stem {
+  readonly plan: Plan;
+  readonly purpose: Purpose;
+  readonly bindings: Bindings;
+  /** Steps of the program: T, or 1 for a live network. */
+  readonly steps: number;
+  /** Activity record of the input. */
+  readonly activity: number;
+  readonly classes: number;
+  readonly records: RecordPort[] = [];
+  readonly masks = new Map<string, number>();
+  readonly #schedule: "sample" | "batch";
+  readonly #control: number;
+  readonly #frames: number;
+  readonly #counters: number;
+  readonly #spikes: number;
+  readonly #operations: number;
+  readonly #labels: number;
+  readonly #sampleIds: number;
+  readonly #outputs: number;
+  readonly #losses: number;
+  readonly #given: number;
+  readonly #inputs: number;
+  readonly #inputLength: number;
+  readonly #poisson: number;
+
+  /** `counters`: spike counters a sample, the input's first. */
+  constructor(
+    plan: Plan,
+    purpose: Purpose,
+    bindings: Bindings,
+    input: Layout,
+    encoder: EncoderDescriptor,
+    classes: number,
+    counters: number,
+    schedule: "sample" | "batch" = "sample",
+  ) {
+    this.plan = plan;
+    this.purpose = purpose;
+    this.bindings = bindings;
+    this.classes = classes;
+    this.#schedule = schedule;
+    const live = purpose.mode === "step";
+    this.steps = live ? 1 : encoder.steps;
+    const { capacity } = purpose;
+    this.#control = plan.take(Control.Size);
+    this.#frames = plan.take(Frame.Size * plan.ranks);
+    const events = plan.take(EVENT_SCRATCH * plan.ranks, 64);
+    for (let rank = 0; rank < plan.ranks; rank++) {
+      const frame = this.#frames + rank * Frame.Size;
+      plan.preset(frame + Frame.Events, [events + rank * EVENT_SCRATCH, this.#control]);
+    }
+    this.#counters = counters;
+    this.#spikes = plan.take(capacity * counters * 4);
+    this.#operations = plan.take(capacity * 8);
+    this.#labels = plan.take(capacity * 4);
+    this.#sampleIds = plan.take(capacity * 4);
+    plan.preset(this.#control + Control.SampleIds, [this.#sampleIds]);
+    this.#outputs = plan.take(capacity * classes * 4);
+    this.#losses = plan.take(capacity * 4);
+    this.#given = purpose.given ? plan.take(capacity * classes * 4) : 0;
+
+    // A Poisson input is one frame; explicit spikes are one a step.
+    const frameBytes = input.length * 4;
+    const moving = encoder.kind === "spikes" && !live;
+    this.#inputLength = input.length * (moving ? encoder.steps : 1);
+    this.#inputs = plan.take(capacity * this.#inputLength * 4, 64);
+    const frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
+    if (encoder.kind !== "poisson") {
+      this.#poisson = 0;
+      this.activity = plan.record(Activity.Size, {
+        [Activity.Kind]: ActivityKind.Values,
+        [Activity.Rows]: input.rows,
+        [Activity.RowLength]: input.rowLength,
+        [Activity.Data]: frames,
+      });
+      return;
+    }
+    const count = input.length;
+    const bits = this.bits(input, false).view;
+    const signs = encoder.signed ? this.scratch(frameBytes) : 0;
+    const [key0, key1] = streamKey(bindings, Stream.Encoder);
+    this.#poisson = plan.record(Poisson.Size, {
+      [Poisson.Count]: count,
+      [Poisson.Rows]: input.rows,
+      [Poisson.RowLength]: input.rowLength,
+      [Poisson.RowWords]: input.rowWords,
+      [Poisson.Input]: frames,
+      [Poisson.Limits]: this.scratch(Math.ceil(count / 16) * 64),
+      [Poisson.Bits]: bits,
+      [Poisson.Amplitude]: signs,
+      [Poisson.Scratch]: plan.perRank(64 + Math.ceil(count / 8) + 16),
+      [Poisson.Gain]: { f32: encoder.gain },
+      [Poisson.Key0]: key0,
+      [Poisson.Key1]: key1,
+      [Poisson.Spikes]: this.counter(0),
+    });
+    this.activity = this.activityOf(input, bits, signs);
+  }
+
+  /** View of scratch memory: the rank's or the sample's, by schedule. */
+  scratch(bytes: number, stepBytes = 0): number {
+    const { plan } = this;
+    const whole = stepBytes ? stepBytes * this.steps : bytes;
+    if (this.#schedule === "sample") return plan.perRank(whole, { step: stepBytes });
+    const stride = Math.ceil(whole / 64) * 64;
+    return plan.view(plan.take(stride * this.purpose.capacity, 64), { sample: stride, step: stepBytes });
+  }
+
+  /** A layer's bits for every step; `kept` holds those of every sample for `record`. */
+  bits(layout: Layout, kept: boolean): Bits {
+    const { plan, steps, purpose } = this;
+    const step = layout.bitBytes;
+    if (purpose.mode === "step") return { view: this.scratch(step), address: 0 };
+    if (!kept) return { view: this.scratch(step, step), address: 0 };
+    const address = plan.take(purpose.capacity * step * steps, 64);
+    return { view: plan.view(address, { step, sample: step * steps }), address };
+  }
+
+  /** Values of every sample (and step) that `record` gives out; gives their view. */
+  values(name: string, layout: Layout, perStep: boolean): number {
+    const steps = perStep ? this.steps : 0;
+    const bytes = layout.length * 4;
+    const address = this.plan.take(this.purpose.capacity * bytes * Math.max(steps, 1), 64);
+    this.records.push({ name, address, kind: "values", layout, steps, amplitude: 0 });
+    return this.plan.view(address, { sample: bytes * Math.max(steps, 1), step: perStep ? bytes : 0 });
+  }
+
+  /** Activity record of a spiking layer. */
+  activityOf(layout: Layout, bits: number, amplitude: number): number {
+    return this.plan.record(Activity.Size, {
+      [Activity.Kind]: ActivityKind.Bits,
+      [Activity.Rows]: layout.rows,
+      [Activity.RowLength]: layout.rowLength,
+      [Activity.RowWords]: layout.rowWords,
+      [Activity.Data]: bits,
+      [Activity.Amplitude]: amplitude,
+    });
+  }
+
+  /** View of a spike counter. */
+  counter(i: number): number {
+    return this.plan.view(this.#spikes + i * 4, { sample: this.#counters * 4 });
+  }
+
+  /** View of the counter of synaptic operations. */
+  get operations(): number {
+    return this.plan.view(this.#operations, { sample: 8 });
+  }
+
+  /** Views of a sample's answer, loss, label and given dL/dy. */
+  get outputs(): number {
+    return this.plan.view(this.#outputs, { sample: this.classes * 4 });
+  }
+
+  get losses(): number {
+    return this.plan.view(this.#losses, { sample: 4 });
+  }
+
+  get labels(): number {
+    return this.plan.view(this.#labels, { sample: 4 });
+  }
+
+  get given(): number {
+    return this.#given ? this.plan.view(this.#given, { sample: this.classes * 4 }) : 0;
+  }
+
+  /** Emits the encoding of a sample, all its steps. */
+  encode(): void {
+    if (!this.#poisson) return;
+    this.plan.emit(Op.PoissonSetup, this.#poisson);
+    this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.plan.emit(Op.PoissonStep, this.#poisson));
+  }
+
+  /** Emits the drawing (or copying) of a dropout mask into the view `mask`. `index` keys its random numbers. */
+  dropout(name: string, layout: Layout, mask: number, probability: number, index: number): void {
+    const { plan, purpose } = this;
+    let given = 0;
+    if (purpose.masks) {
+      const address = plan.take(purpose.capacity * layout.length * 4);
+      this.masks.set(name, address);
+      given = plan.view(address, { sample: layout.length * 4 });
+    }
+    const [key0, key1] = streamKey(this.bindings, Stream.Dropout + index);
+    const record = plan.record(Dropout.Size, {
+      [Dropout.Count]: layout.length,
+      [Dropout.Mask]: mask,
+      [Dropout.Given]: given,
+      [Dropout.Probability]: { f32: probability },
+      [Dropout.Keep]: { f32: 1 / (1 - probability) },
+      [Dropout.Key0]: key0,
+      [Dropout.Key1]: key1,
+    });
+    plan.emit(Op.Dropout, record);
+  }
+
+  /** Fanout record: `target` is a view of accumulators or deltas, `delivered` of the presynaptic G (0 if not needed). */
+  fanout(
+    activity: number,
+    geometry: FanoutGeometry,
+    parameter: number,
+    target: number,
+    delivered: number,
+  ): number {
+    const { plan, bindings } = this;
+    const gradient = bindings.gradients + bindings.gradientOffsets[parameter];
+    return plan.record(Fanout.Size, {
+      [Fanout.Activity]: activity,
+      [Fanout.Columns]: plan.table(geometry.columns),
+      [Fanout.RowTable]: plan.table(geometry.rows),
+      [Fanout.Weight]: plan.view(bindings.parameters[parameter]),
+      [Fanout.Gradient]:
+        this.purpose.mode === "train" ? plan.view(gradient, { block: bindings.gradientBytes }) : 0,
+      [Fanout.Target]: target,
+      [Fanout.TargetStride]: geometry.target.stride,
+      [Fanout.WeightStride]: geometry.weightStride,
+      [Fanout.Delivered]: delivered,
+    });
+  }
+
+  /** Route record, likewise. */
+  route(activity: number, geometry: RouteGeometry, target: number, delivered: number, scale: number): number {
+    const { plan } = this;
+    return plan.record(Route.Size, {
+      [Route.Activity]: activity,
+      [Route.Columns]: plan.table(geometry.columns),
+      [Route.RowTable]: plan.table(geometry.rows),
+      [Route.Target]: target,
+      [Route.Delivered]: delivered,
+      [Route.Scale]: { f32: scale },
+    });
+  }
+
+  clear(view: number, bytes: number): void {
+    this.plan.emit(Op.Clear, view, bytes);
+  }
+
+  /** Emits `body` for every sample of every block of this rank; gradients start at 0 in each block. */
+  forEachSample(body: () => void): void {
+    const { plan, purpose, bindings } = this;
+    plan.loop(Op.ForBlocks, [], () => {
+      if (purpose.mode === "train") {
+        this.clear(plan.view(bindings.gradients, { block: bindings.gradientBytes }), bindings.gradientBytes);
+      }
+      plan.loop(Op.ForSamples, [], body);
+    });
+  }
+
+  get ports(): Ports {
+    return {
+      control: this.#control,
+      frames: this.#frames,
+      inputs: this.#inputs,
+      inputLength: this.#inputLength,
+      labels: this.#labels,
+      sampleIds: this.#sampleIds,
+      outputs: this.#outputs,
+      losses: this.#losses,
+      given: this.#given,
+      spikes: this.#spikes,
+      operations: this.#operations,
+      masks: this.masks,
+      records: this.records,
+    };
+  }
+}
