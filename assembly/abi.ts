@@ -198,7 +198,8 @@ export const enum Lee {
   Delivered = 56, // view: G
   Delta = 60, // view of the first real position of D
   Scale = 64, // pooling: f32 1/size²
-  Size = 68,
+  Route = 68, // route record of the pool that is the layer's only listener: G is read through it; 0 if G is delivered
+  Size = 72,
 }
 
 /** Output layer of `lee`: never spikes; answer y = v / (θ T). */

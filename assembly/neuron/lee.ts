@@ -15,7 +15,7 @@
 // The synapse accumulates I_t on top of v in place, so a scan loads and stores each membrane once: it is bound by
 // that traffic. F and N follow the spikes: a table of λ^(T-t) replaces a second scan.
 
-import { Lee, Output } from "../abi";
+import { Lee, NOWHERE, Output, Route } from "../abi";
 import { at } from "../view";
 
 /** Compares, resets and leaks four neurons in place; lane mask of the spikes. */
@@ -134,6 +134,11 @@ export function leeFactor(lee: usize, frame: usize): void {
 
 /** D at the spikes of this step; everywhere else it stays what it was. */
 export function leeBackward(lee: usize, frame: usize): void {
+  const route = load<u32>(lee, Lee.Route) as usize;
+  if (route) {
+    leeBackwardThroughPool(lee, route, frame);
+    return;
+  }
   const rows = load<u32>(lee, Lee.Rows);
   const rowLength = load<u32>(lee, Lee.RowLength);
   const rowWords = load<u32>(lee, Lee.RowWords);
@@ -153,6 +158,37 @@ export function leeBackward(lee: usize, frame: usize): void {
         word &= word - 1;
         const g = load<f32>(delivered + first + position);
         store<f32>(to + position, factor ? g * load<f32>(factor + first + position) : g);
+      }
+    }
+  }
+}
+
+/** The same where only a pool listens: G = scale · D of its window, read where it is needed instead of delivered first. */
+function leeBackwardThroughPool(lee: usize, route: usize, frame: usize): void {
+  const rows = load<u32>(lee, Lee.Rows);
+  const rowLength = load<u32>(lee, Lee.RowLength);
+  const rowWords = load<u32>(lee, Lee.RowWords);
+  const stride = load<u32>(lee, Lee.Stride);
+  const bits = at(load<u32>(lee, Lee.Bits), frame);
+  const delta = at(load<u32>(lee, Lee.Delta), frame);
+  const factor = at(load<u32>(lee, Lee.Filtered), frame);
+  const columns = load<u32>(route, Route.Columns) as usize;
+  const rowTable = load<u32>(route, Route.RowTable) as usize;
+  const target = at(load<u32>(route, Route.Target), frame);
+  const scale = load<f32>(route, Route.Scale);
+  for (let row: u32 = 0; row < rows; ++row) {
+    const to = delta + row * stride;
+    const first = factor + ((row * rowLength) << 2);
+    const down = load<u32>(rowTable + (row << 2));
+    const from = target + down;
+    for (let j: u32 = 0; j < rowWords; ++j) {
+      let word = load<u32>(bits + ((row * rowWords + j) << 2));
+      while (word) {
+        const position = ((j << 5) + ctz(word)) << 2;
+        word &= word - 1;
+        const across = load<u32>(columns + position);
+        const g: f32 = down == NOWHERE || across == NOWHERE ? 0 : scale * load<f32>(from + across);
+        store<f32>(to + position, g * load<f32>(first + position));
       }
     }
   }

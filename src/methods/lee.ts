@@ -299,6 +299,16 @@ function lower(
       return { source, synapse, forward, backward };
     });
 
+  const synapses = parts.map(synapsesOf);
+  /** The route record of the pool that alone listens to a layer: its G need not be delivered. */
+  const pooledBy = (part: Part): number => {
+    if (part.pool) return 0;
+    const listeners = parts.flatMap((to) =>
+      synapses[to.i].filter(({ source }) => source === part.i).map((s) => ({ to, ...s })),
+    );
+    return listeners.length === 1 && listeners[0].to.pool ? listeners[0].backward : 0;
+  };
+
   const neuronOf = (part: Part) => {
     const { stage } = part;
     const { layout } = stage;
@@ -339,6 +349,7 @@ function lower(
       [Lee.Decay]: decay,
       [Lee.Delta]: part.pool ? part.sums : part.origin,
       [Lee.Scale]: { f32: part.scale },
+      [Lee.Route]: train ? pooledBy(part) : 0,
     });
     // A pool's deltas live where its membranes were, and take no factor.
     const backward =
@@ -346,7 +357,7 @@ function lower(
     return { neuron, backward };
   };
 
-  const records = parts.map((part) => ({ synapses: synapsesOf(part), ...neuronOf(part) }));
+  const records = parts.map((part) => ({ synapses: synapses[part.i], ...neuronOf(part) }));
 
   const forwardStep = (part: Part) => {
     const { synapses, neuron } = records[part.i];
@@ -386,6 +397,7 @@ function lower(
     for (let i = parts.length - 1; i >= 0; i--) {
       if (!parts[i].stage.readout) plan.emit(Op.LeeBackward, records[i].backward);
       for (const { source, synapse, backward } of records[i].synapses) {
+        if (source >= 0 && pooledBy(parts[source])) continue;
         let flags = synapse.kind === "fanout" ? BackwardFlags.Weight : 0;
         if (source >= 0) {
           flags |= BackwardFlags.Deliver;
