@@ -18,6 +18,8 @@ export {
   SpikegradError,
   StateError,
 } from "./errors.ts";
+export type { Evaluation, LayerActivity } from "./evaluation.ts";
+export type { GradientOptions, Gradients } from "./gradients.ts";
 export {
   type AvgPool2dLayer,
   avgPool2d,
@@ -45,19 +47,7 @@ export {
 export type { MethodDescriptor } from "./methods/index.ts";
 export { type LeeDescriptor, lee } from "./methods/lee.ts";
 export type { NetworkDescription } from "./model-file.ts";
-export {
-  createNetwork,
-  type Evaluation,
-  type FitOptions,
-  type GradientOptions,
-  type Gradients,
-  type LayerActivity,
-  loadNetwork,
-  type Network,
-  type NetworkOptions,
-  type Parameters,
-  type Progress,
-} from "./network.ts";
+export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
 export type { Optimizer } from "./optimizer.ts";
 export {
   type CosineSchedule,
@@ -69,4 +59,6 @@ export {
   sgd,
   stepDecay,
 } from "./optimizers.ts";
+export type { Parameters } from "./parameters.ts";
 export type { Tensor } from "./tensor.ts";
+export type { FitOptions, Progress } from "./training.ts";

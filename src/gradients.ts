@@ -1,0 +1,126 @@
+import type { Lowered } from "./core/engine.ts";
+import { Layout, shapeOf, size } from "./core/geometry.ts";
+import { ArgumentError } from "./errors.ts";
+import type { Samples } from "./inputs.ts";
+import { readRecord } from "./records.ts";
+import type { Runner } from "./runner.ts";
+import type { Tensor } from "./tensor.ts";
+import { choice, integer, options } from "./validate.ts";
+
+/** What `gradients` finds. */
+export interface Gradients {
+  /** The loss as it is defined: summed over the batch. */
+  readonly loss: number;
+  /** Answers, `[B, classes]`. */
+  readonly outputs: Tensor;
+  /** One tensor a parameter, by its name. */
+  readonly gradients: Record<string, Tensor>;
+  /** `"<layer>.spikes"`, `"<layer>.membranes"`: `[T, B, …layer shape]`, as asked for. */
+  readonly records: Record<string, Tensor>;
+}
+
+/** What `forward` and `gradients` take beside inputs and labels. */
+export interface GradientOptions {
+  /** What to keep of every layer: spikes (after dropout), or membranes u_t before the reset. */
+  readonly record?: readonly ("spikes" | "membranes")[];
+  /** Masks `[B, …layer shape]` of 0 and 1/(1-p) by layer name, instead of random ones. */
+  readonly dropoutMasks?: Readonly<Record<string, Float32Array>>;
+  /** Key of the random numbers. Default 0. */
+  readonly epoch?: number;
+  /** Index of the first sample in the key of the random numbers. Default 0. */
+  readonly firstSample?: number;
+}
+
+/** Loss, answers and gradients of a batch: of the network's loss, or of the caller's by `given` = dL/dy. */
+export async function differentiate(
+  runner: Runner,
+  samples: Samples,
+  labels: ArrayLike<number> | undefined,
+  given: Float32Array | undefined,
+  option: GradientOptions,
+): Promise<Gradients> {
+  options("gradients options", option, ["record", "dropoutMasks", "epoch", "firstSample"]);
+  const { record = [], dropoutMasks, epoch = 0, firstSample = 0 } = option;
+  integer("epoch", epoch, 0);
+  integer("firstSample", firstSample, 0);
+  for (const what of record) choice("record", what, ["spikes", "membranes"]);
+  const engine = runner.engine;
+  const { count } = samples;
+  const keep = { spikes: record.includes("spikes"), membranes: record.includes("membranes") };
+  if (dropoutMasks) checkMasks(runner, dropoutMasks, count);
+  const purpose = runner.purpose("train", count, {
+    record: keep,
+    masks: dropoutMasks !== undefined,
+    given: given !== undefined,
+  });
+  const key = `gradients ${keep.spikes} ${keep.membranes} ${purpose.masks} ${purpose.given}`;
+  const lowered = engine.lower(key, purpose);
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  runner.load(lowered, samples, order, labels, epoch, firstSample);
+  if (given) engine.f32(lowered.ports.given, given.length).set(given);
+  if (dropoutMasks) loadMasks(runner, lowered, dropoutMasks, count);
+  await runner.run(lowered);
+  const loss = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
+  engine.reduce(lowered);
+  const gradients: Record<string, Tensor> = {};
+  runner.model.parameters.forEach((spec, i) => {
+    gradients[spec.name] = { shape: spec.shape, data: engine.gather(i, engine.gradient(i)) };
+  });
+  const outputs = { shape: [count, runner.classes], data: runner.outputs(lowered, count) };
+  const records = readRecords(runner, lowered, count);
+  // Records are large and rarely asked for twice.
+  if (keep.spikes || keep.membranes) engine.drop(key);
+  return { loss, outputs, gradients, records };
+}
+
+function checkMasks(runner: Runner, masks: Readonly<Record<string, Float32Array>>, count: number): void {
+  const masked = runner.model.layers.filter((layer) => layer.masked);
+  for (const name of Object.keys(masks)) {
+    if (!masked.some((layer) => layer.name === name)) {
+      throw new ArgumentError(
+        `dropoutMasks["${name}"]`,
+        name,
+        `a layer with dropout: ${masked.map((layer) => layer.name).join(", ") || "there is none"}`,
+      );
+    }
+  }
+  for (const layer of masked) {
+    const mask = masks[layer.name];
+    const need = count * size(layer.extent);
+    if (!(mask instanceof Float32Array) || mask.length !== need) {
+      throw new ArgumentError(
+        `dropoutMasks["${layer.name}"]`,
+        mask === undefined ? mask : `${mask.length} values`,
+        `a Float32Array of ${need} values [${count}, ${shapeOf(layer.extent).join(", ")}]`,
+      );
+    }
+    const bad = mask.findIndex((x) => !Number.isFinite(x) || x < 0);
+    if (bad >= 0) throw new ArgumentError(`dropoutMasks["${layer.name}"][${bad}]`, mask[bad], "0 or 1/(1-p)");
+  }
+}
+
+function loadMasks(
+  runner: Runner,
+  lowered: Lowered,
+  masks: Readonly<Record<string, Float32Array>>,
+  count: number,
+): void {
+  for (const layer of runner.model.layers) {
+    const address = lowered.ports.masks.get(layer.name);
+    if (address === undefined) continue;
+    const layout = new Layout(layer.extent, true);
+    const positions = layout.positions();
+    const stored = runner.engine.f32(address, count * layout.length);
+    const mask = masks[layer.name];
+    for (let s = 0; s < count; s++) {
+      for (let i = 0; i < positions.length; i++)
+        stored[s * layout.length + positions[i]] = mask[s * positions.length + i];
+    }
+  }
+}
+
+function readRecords(runner: Runner, lowered: Lowered, count: number): Record<string, Tensor> {
+  const records: Record<string, Tensor> = {};
+  for (const port of lowered.ports.records) records[port.name] = readRecord(runner.engine, port, count);
+  return records;
+}

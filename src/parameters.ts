@@ -1,0 +1,94 @@
+import { ArgumentError, FormatError } from "./errors.ts";
+import type { ModelFile } from "./model-file.ts";
+import type { Runner } from "./runner.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Reads and writes a network's parameters by name, in PyTorch's layout. */
+export interface Parameters {
+  names(): string[];
+  /** A copy. */
+  get(name: string): Tensor;
+  /** Replaces the values; refuses other lengths, NaN and infinities. */
+  set(name: string, values: Float32Array | Tensor): void;
+  /** Copies of all, in order. */
+  entries(): [string, Tensor][];
+}
+
+/** The parameters of a runner's network. */
+export function openParameters(runner: Runner): Parameters {
+  const specs = runner.model.parameters;
+  const find = (name: string): number => {
+    const i = specs.findIndex((spec) => spec.name === name);
+    if (i < 0)
+      throw new ArgumentError("parameters name", name, `one of ${specs.map((spec) => spec.name).join(", ")}`);
+    return i;
+  };
+  const get = (name: string): Tensor => {
+    const i = find(name);
+    return { shape: specs[i].shape, data: runner.engine.gather(i, runner.engine.parameter(i)) };
+  };
+  return {
+    names: () => specs.map((spec) => spec.name),
+    get,
+    set: (name, values) => {
+      const i = find(name);
+      const data = values instanceof Float32Array ? values : values?.data;
+      const count = product(specs[i].shape);
+      if (!(data instanceof Float32Array) || data.length !== count) {
+        throw new ArgumentError(
+          `parameters["${name}"]`,
+          data?.length === undefined ? data : `${data.length} values`,
+          `a Float32Array of ${count} values [${specs[i].shape.join(", ")}]`,
+        );
+      }
+      const bad = data.findIndex((x) => !Number.isFinite(x));
+      if (bad >= 0) throw new ArgumentError(`parameters["${name}"][${bad}]`, data[bad], "a finite number");
+      runner.engine.scatter(i, data, runner.engine.parameter(i));
+    },
+    entries: () => specs.map((spec) => [spec.name, get(spec.name)]),
+  };
+}
+
+/** Puts a file's parameters into the network; all are checked before any is written. */
+export function restoreParameters(runner: Runner, file: ModelFile): void {
+  const { engine } = runner;
+  const specs = runner.model.parameters;
+  const names = new Set(file.parameters.keys());
+  const arrays = specs.map((spec) => {
+    names.delete(spec.name);
+    return checkTensor(spec.name, file.parameters.get(spec.name), spec.shape);
+  });
+  for (const name of names) {
+    const known = specs.map((spec) => spec.name).join(", ");
+    throw new FormatError(`tensor "${name}"`, "an unknown tensor", `only ${known}`);
+  }
+  arrays.forEach((array, i) => {
+    engine.scatter(i, array, engine.parameter(i));
+  });
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+/** The values of a tensor from a file, if it is there, of the right shape and finite. */
+export function checkTensor(
+  name: string,
+  tensor: Tensor | undefined,
+  shape: readonly number[],
+): Float32Array {
+  if (
+    tensor === undefined ||
+    tensor.shape.length !== shape.length ||
+    tensor.shape.some((n, i) => n !== shape[i])
+  ) {
+    throw new FormatError(
+      `tensor "${name}"`,
+      tensor && `shape [${tensor.shape.join(", ")}]`,
+      `shape [${shape.join(", ")}]`,
+    );
+  }
+  const bad = tensor.data.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0) throw new FormatError(`tensor "${name}"[${bad}]`, tensor.data[bad], "a finite number");
+  return tensor.data;
+}

@@ -1,0 +1,209 @@
+import { Control } from "../assembly/abi.ts";
+import { blockCount, type Engine, type Lowered } from "./core/engine.ts";
+import { size } from "./core/geometry.ts";
+import type { Dataset } from "./data/dataset.ts";
+import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
+import { checkRange, copySample, readSamples, type Samples, sampleShape } from "./inputs.ts";
+import type { Model, Purpose } from "./methods/method.ts";
+import type { NetworkDescription } from "./model-file.ts";
+import type { Tensor } from "./tensor.ts";
+import { breathe } from "./yield.ts";
+
+/** A network's engine with its description: checks what comes in, runs batches, reads what comes out. */
+export class Runner {
+  readonly description: NetworkDescription;
+  readonly model: Model;
+  readonly classes: number;
+  #engine: Engine | undefined;
+
+  constructor(description: NetworkDescription, engine: Engine) {
+    this.description = description;
+    this.#engine = engine;
+    this.model = engine.model;
+    this.classes = engine.model.classes;
+  }
+
+  /** The engine, if the network was not disposed. */
+  get engine(): Engine {
+    if (!this.#engine) throw new StateError("the network was disposed");
+    return this.#engine;
+  }
+
+  get disposed(): boolean {
+    return this.#engine === undefined;
+  }
+
+  dispose(): void {
+    this.#engine = undefined;
+  }
+
+  purpose(mode: Purpose["mode"], capacity: number, more: Partial<Purpose> = {}): Purpose {
+    return {
+      mode,
+      capacity,
+      blocks: blockCount(capacity, this.engine.parameterLength),
+      record: { spikes: false, membranes: false },
+      masks: false,
+      given: false,
+      count: false,
+      ...more,
+    };
+  }
+
+  /** Puts a batch into a program's ports. `order[i]` is the place of sample i in `samples`. */
+  load(
+    lowered: Lowered,
+    samples: Samples,
+    order: ArrayLike<number>,
+    labels: ArrayLike<number> | undefined,
+    epoch: number,
+    firstId: number,
+  ): void {
+    const engine = this.engine;
+    const { ports, purpose } = lowered;
+    const count = order.length;
+    const control = engine.u32(ports.control, Control.Size / 4);
+    control[Control.Samples / 4] = count;
+    control[Control.Blocks / 4] = Math.min(
+      purpose.mode === "train" ? blockCount(count, engine.parameterLength) : 1,
+      count,
+    );
+    control[Control.Epoch / 4] = epoch;
+    const { inputIndex } = this.model;
+    const frame = size(this.model.input);
+    const ids = engine.u32(ports.sampleIds, count);
+    const targets = new Int32Array(engine.u32(ports.labels, count).buffer, ports.labels, count);
+    for (let i = 0; i < count; i++) {
+      copySample(
+        samples,
+        order[i],
+        engine.f32(ports.inputs + i * ports.inputLength * 4, ports.inputLength),
+        inputIndex,
+        frame,
+      );
+      ids[i] = firstId + order[i];
+      targets[i] = labels === undefined ? -1 : labels[order[i]];
+    }
+    engine.u32(ports.spikes, count * this.counters).fill(0);
+    engine.u32(ports.operations, count * 2).fill(0);
+  }
+
+  /** The input and every spiking layer. */
+  get counters(): number {
+    return this.model.layers.length;
+  }
+
+  async run(lowered: Lowered): Promise<void> {
+    const engine = this.engine;
+    const blocks = engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
+    for (let block = 0; block < blocks; block++) {
+      engine.run(lowered, block, block + 1);
+      await breathe();
+      if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
+    }
+  }
+
+  outputs(lowered: Lowered, count: number): Float32Array {
+    return this.engine.f32(lowered.ports.outputs, count * this.classes).slice();
+  }
+
+  /** Sum of the losses of a batch, samples ascending. */
+  sumLosses(lowered: Lowered, count: number, where: string, order: ArrayLike<number>): number {
+    const losses = this.engine.f32(lowered.ports.losses, count);
+    let sum = 0;
+    for (let i = 0; i < count; i++) {
+      if (!Number.isFinite(losses[i])) {
+        throw new NonFiniteError(
+          `${where}, sample ${order[i]}: the loss is ${losses[i]}; the parameters are those before this step`,
+          {
+            value: losses[i],
+          },
+        );
+      }
+      sum += losses[i];
+    }
+    return sum;
+  }
+
+  /** Inference has one block; it is run sample by sample so that the event loop can turn. */
+  async runEach(lowered: Lowered, count: number): Promise<void> {
+    const engine = this.engine;
+    engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = count;
+    for (let i = 0; i < count; i++) {
+      engine.run(lowered, i, i + 1);
+      await breathe();
+      if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
+    }
+  }
+
+  countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {
+    let correct = 0;
+    for (let i = 0; i < order.length; i++)
+      if (argmax(outputs, i * this.classes, this.classes) === labels[order[i]]) correct++;
+    return correct;
+  }
+
+  /** Spikes of all layers, the input left out. */
+  sumSpikes(lowered: Lowered, count: number): number {
+    const counters = this.engine.u32(lowered.ports.spikes, count * this.counters);
+    let sum = 0;
+    for (let i = 0; i < counters.length; i++) if (i % this.counters) sum += counters[i];
+    return sum;
+  }
+
+  checkData(argument: string, data: Dataset): Samples {
+    if (typeof data !== "object" || data === null)
+      throw new ArgumentError(argument, data, "a data set { inputs, shape, labels, classes }");
+    const shape = sampleShape(this.description.input, this.description.encoder);
+    const { inputs, labels } = data;
+    if (
+      !Array.isArray(data.shape) ||
+      data.shape.length !== shape.length ||
+      data.shape.some((n, i) => n !== shape[i])
+    ) {
+      throw new ArgumentError(
+        `${argument}.shape`,
+        data.shape,
+        `[${shape.join(", ")}], the shape of a sample for this network`,
+      );
+    }
+    if (!(inputs instanceof Float32Array) && !(inputs instanceof Uint8Array)) {
+      throw new ArgumentError(`${argument}.inputs`, inputs, "a Float32Array or a Uint8Array");
+    }
+    const samples = readSamples(`${argument}.inputs`, inputs, shape);
+    checkRange(`${argument}.inputs`, samples, this.description.encoder);
+    this.checkLabels(`${argument}.labels`, labels, samples.count);
+    return samples;
+  }
+
+  checkLabels(argument: string, labels: ArrayLike<number>, count: number): void {
+    if (typeof labels !== "object" || labels === null || labels.length !== count) {
+      throw new ArgumentError(
+        argument,
+        labels?.length === undefined ? labels : `${labels.length} labels`,
+        `${count} labels, one a sample`,
+      );
+    }
+    for (let i = 0; i < count; i++) {
+      if (!Number.isInteger(labels[i]) || labels[i] < 0 || labels[i] >= this.classes) {
+        throw new ArgumentError(`${argument}[${i}]`, labels[i], `a class from 0 to ${this.classes - 1}`);
+      }
+    }
+  }
+
+  checkInputs(inputs: Float32Array | Uint8Array | Tensor): Samples {
+    const samples = readSamples(
+      "inputs",
+      inputs,
+      sampleShape(this.description.input, this.description.encoder),
+    );
+    checkRange("inputs", samples, this.description.encoder);
+    return samples;
+  }
+}
+
+export function argmax(values: Float32Array, first: number, count: number): number {
+  let best = 0;
+  for (let k = 1; k < count; k++) if (values[first + k] > values[first + best]) best = k;
+  return best;
+}
