@@ -44,7 +44,10 @@ export const enum Op {
   CrossEntropy,
   GivenGradient,
   Reduce,
-  Sgd,
+  Sgd, // update record
+  Adam, // update record
+  Adamax, // update record
+  Advance, // hyper record: before the first update record of every step
 }
 
 /** A view resolves to base + rank·perRank + block·perBlock + sample·perSample + step·perStep (bytes). */
@@ -246,14 +249,30 @@ export const enum Dropout {
   Size = 28,
 }
 
-/** Stochastic gradient descent on one tensor. */
-export const enum Sgd {
+/** One tensor's part in an optimizer's step. */
+export const enum Update {
   Count = 0, // f32 elements, a multiple of 4
   Weight = 4, // address
   Gradient = 8, // address
-  Velocity = 12, // address, 0 without momentum
-  Hyper = 16, // address of [rate, momentum, weight decay] f32
-  Size = 20,
+  First = 12, // address: velocity b, or mean m; 0 for sgd without momentum
+  Second = 16, // address: mean square v, or largest n
+  Hyper = 20, // address of the hyper record
+  Scale = 24, // f32: the rate of this tensor over the optimizer's
+  Size = 28,
+}
+
+/** What all tensors of an optimizer share, 8-byte aligned. The wrapper writes it, `Advance` takes it to the next step. */
+export const enum Hyper {
+  Rate = 0, // f64
+  Decay = 8, // f64: weight decay
+  First = 16, // f64: momentum, or β1
+  Second = 24, // f64: β2
+  Epsilon = 32, // f64
+  FirstPower = 40, // f64: β1^k, 1 before the first step
+  SecondPower = 48, // f64: β2^k
+  Taken = 56, // u32: steps k
+  Decoupled = 60, // u32: weight decay acts on the weight (AdamW), not through the gradient
+  Size = 64,
 }
 
 /** Most blocks of samples a batch is cut into; each has a gradient buffer of its own. */

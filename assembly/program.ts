@@ -3,6 +3,9 @@
 import { Control, Frame, Op } from "./abi";
 import { dropout } from "./encode/dropout";
 import { poissonSetup, poissonStep } from "./encode/poisson";
+import { adam } from "./learn/adam";
+import { adamax } from "./learn/adamax";
+import { advance } from "./learn/hyper";
 import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
 import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
@@ -137,6 +140,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Sgd:
         sgd(operand(pc, 0), frame);
+        break;
+      case Op.Adam:
+        adam(operand(pc, 0), frame);
+        break;
+      case Op.Adamax:
+        adamax(operand(pc, 0), frame);
+        break;
+      case Op.Advance:
+        advance(operand(pc, 0), frame);
         break;
       default:
         unreachable();

@@ -50,6 +50,13 @@ export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
 export type { Optimizer } from "./optimizer.ts";
 export {
+  type AdamaxDescriptor,
+  type AdamDescriptor,
+  type AdamwDescriptor,
+  type AdaptiveOptions,
+  adam,
+  adamax,
+  adamw,
   type CosineSchedule,
   cosine,
   type OptimizerDescriptor,

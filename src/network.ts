@@ -253,7 +253,7 @@ export class Network {
    * @throws NonFiniteError if a loss becomes NaN or infinite; the parameters are those before that step
    */
   fit(data: Dataset, option: FitOptions = {}): AsyncIterableIterator<Progress> {
-    return this.#trainer.fit(data, option);
+    return this.#trainer.start(data, option);
   }
 
   // ---- evaluation ----------------------------------------------------------------------------------------------------

@@ -1,32 +1,126 @@
-import { Frame, Op, Sgd } from "../assembly/abi.ts";
+import { Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine } from "./core/engine.ts";
-import type { Program } from "./core/plan.ts";
+import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError } from "./errors.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** How the core takes an optimizer's steps. */
+interface Form {
+  readonly op: Op;
+  /** Names of the state tensors beside each parameter, at most two. */
+  readonly tensors: readonly string[];
+  /** f64 from Hyper.Decay on: weight decay, first and second coefficient, epsilon. */
+  readonly hyper: readonly [number, number, number, number];
+  readonly decoupled?: boolean;
+}
+
+const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescriptor & { kind: K }) => Form } =
+  {
+    sgd: ({ momentum, weightDecay }) => ({
+      op: Op.Sgd,
+      tensors: momentum > 0 ? ["velocity"] : [],
+      hyper: [weightDecay, momentum, 0, 0],
+    }),
+    adam: ({ betas, epsilon, weightDecay }) => ({
+      op: Op.Adam,
+      tensors: ["mean", "square"],
+      hyper: [weightDecay, ...betas, epsilon],
+    }),
+    adamw: ({ betas, epsilon, weightDecay }) => ({
+      op: Op.Adam,
+      tensors: ["mean", "square"],
+      hyper: [weightDecay, ...betas, epsilon],
+      decoupled: true,
+    }),
+    adamax: ({ betas, epsilon, weightDecay }) => ({
+      op: Op.Adamax,
+      tensors: ["mean", "largest"],
+      hyper: [weightDecay, ...betas, epsilon],
+    }),
+  };
+
 /** The state of an optimizer in the core's memory, and the program that takes its steps. */
 export class OptimizerState {
   readonly descriptor: OptimizerDescriptor;
-  /** Steps taken. */
-  taken = 0;
   readonly #engine: Engine;
-  #velocity = 0;
-  #program:
-    | { program: Program; address: number; hyper: number; frames: number; gradients: number }
-    | undefined;
+  readonly #form: Form;
+  /** What each parameter's rate is multiplied by; 0 leaves it alone. */
+  readonly #scales: readonly number[];
+  readonly #tensors: readonly number[];
+  readonly #hyper: number;
+  #program: { program: Program; address: number; frames: number; gradients: number } | undefined;
 
-  constructor(engine: Engine, descriptor: OptimizerDescriptor) {
+  /** `scales`: a multiplier of the rate for each parameter, all 1 if left out; those not trainable are never touched. */
+  constructor(engine: Engine, descriptor: OptimizerDescriptor, scales?: readonly number[]) {
     this.#engine = engine;
     this.descriptor = descriptor;
-    if (descriptor.momentum > 0) this.#velocity = engine.take(engine.gradientBytes, "the optimizer's state");
+    this.#form = FORMS[descriptor.kind](descriptor as never);
+    this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
+    this.#tensors = this.#form.tensors.map(() => engine.take(engine.gradientBytes, "the optimizer's state"));
+    this.#hyper = engine.take(Hyper.Size, "the optimizer's settings");
+    this.rate = descriptor.rate;
+    engine.f64(this.#hyper + Hyper.Decay, 4).set(this.#form.hyper);
+    engine.u32(this.#hyper + Hyper.Decoupled, 1)[0] = this.#form.decoupled ? 1 : 0;
+    this.taken = 0;
+  }
+
+  /** Learning rate of the next step. */
+  get rate(): number {
+    return this.#engine.f64(this.#hyper + Hyper.Rate, 1)[0];
+  }
+
+  set rate(rate: number) {
+    this.#engine.f64(this.#hyper + Hyper.Rate, 1)[0] = rate;
+  }
+
+  /** Steps taken; the core counts them. */
+  get taken(): number {
+    return this.#engine.u32(this.#hyper + Hyper.Taken, 1)[0];
+  }
+
+  set taken(steps: number) {
+    const [, first, second] = this.#form.hyper;
+    const powers = [1, 1];
+    // The same products, one after the other, as the core forms.
+    for (let k = 0; k < steps; k++) {
+      powers[0] *= first;
+      powers[1] *= second;
+    }
+    this.#engine.f64(this.#hyper + Hyper.FirstPower, 2).set(powers);
+    this.#engine.u32(this.#hyper + Hyper.Taken, 1)[0] = steps;
   }
 
   /** Named tensors of the state, in the core's layout. */
   tensors(): Map<string, Float32Array> {
-    const out = new Map<string, Float32Array>();
-    if (this.#velocity) out.set("velocity", this.#engine.f32(this.#velocity, this.#engine.parameterLength));
-    return out;
+    const { parameterLength } = this.#engine;
+    return new Map(
+      this.#form.tensors.map((name, i) => [name, this.#engine.f32(this.#tensors[i], parameterLength)]),
+    );
+  }
+
+  /**
+   * Emits one step with the gradients in the engine's first block: into the optimizer's own program, or into one that
+   * learns while it runs.
+   */
+  emit(plan: Plan): void {
+    const engine = this.#engine;
+    plan.emit(Op.Advance, this.#hyper);
+    engine.model.parameters.forEach((spec, i) => {
+      const scale = this.#scales[i];
+      if (scale === 0) return;
+      const [first = 0, second = 0] = this.#tensors.map((address) => address + engine.offset(i));
+      const record = plan.record(Update.Size, {
+        [Update.Count]: spec.length,
+        [Update.Weight]: engine.parameterAddress(i),
+        [Update.Gradient]: engine.gradientAddress(i),
+        [Update.First]: first,
+        [Update.Second]: second,
+        [Update.Hyper]: this.#hyper,
+        [Update.Scale]: { f32: scale },
+      });
+      plan.emit(this.#form.op, record);
+    });
   }
 
   /** One step with the gradients in the engine's first block, at `rate`. */
@@ -36,25 +130,13 @@ export class OptimizerState {
       this.#release();
       const { address, result, program } = engine.place("the optimizer", (plan) => {
         const frames = plan.take(Frame.Size);
-        const hyper = plan.take(16);
-        engine.model.parameters.forEach((spec, i) => {
-          const record = plan.record(Sgd.Size, {
-            [Sgd.Count]: spec.length,
-            [Sgd.Weight]: engine.parameterAddress(i),
-            [Sgd.Gradient]: engine.gradientAddress(i),
-            [Sgd.Velocity]: this.#velocity ? this.#velocity + engine.offset(i) : 0,
-            [Sgd.Hyper]: hyper,
-          });
-          plan.emit(Op.Sgd, record);
-        });
-        return { hyper, frames };
+        this.emit(plan);
+        return frames;
       });
-      this.#program = { program, address, ...result, gradients: engine.gradients };
+      this.#program = { program, address, frames: result, gradients: engine.gradients };
     }
-    const { program, hyper, frames } = this.#program;
-    engine.f32(hyper, 3).set([rate, this.descriptor.momentum, this.descriptor.weightDecay]);
-    engine.runProgram(program, frames);
-    this.taken++;
+    this.rate = rate;
+    engine.runProgram(this.#program.program, this.#program.frames);
   }
 
   #release(): void {
@@ -64,8 +146,7 @@ export class OptimizerState {
 
   dispose(): void {
     this.#release();
-    if (this.#velocity) this.#engine.release(this.#velocity);
-    this.#velocity = 0;
+    for (const address of [...this.#tensors, this.#hyper]) this.#engine.release(address);
   }
 }
 

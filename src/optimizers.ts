@@ -9,8 +9,37 @@ export interface SgdDescriptor {
   readonly weightDecay: number;
 }
 
+/** Settings of Adam, AdamW and Adamax. */
+interface Adaptive<Kind extends string> {
+  readonly kind: Kind;
+  readonly rate: number;
+  readonly betas: readonly [number, number];
+  readonly epsilon: number;
+  readonly weightDecay: number;
+}
+
+/** Adam. */
+export type AdamDescriptor = Adaptive<"adam">;
+
+/** Adam with weight decay apart from the gradient. */
+export type AdamwDescriptor = Adaptive<"adamw">;
+
+/** Adam by the largest gradient instead of the mean square. */
+export type AdamaxDescriptor = Adaptive<"adamax">;
+
 /** How gradients become steps. Plain data. */
-export type OptimizerDescriptor = SgdDescriptor;
+export type OptimizerDescriptor = SgdDescriptor | AdamDescriptor | AdamwDescriptor | AdamaxDescriptor;
+
+/** What `adam`, `adamw` and `adamax` take. */
+export interface AdaptiveOptions {
+  /** Learning rate. */
+  readonly rate: number;
+  /** β1 and β2, in [0, 1): how much of the mean, and of the square or the largest, is kept. */
+  readonly betas?: readonly [number, number];
+  /** ε, keeps the divisor from 0; in [1e-30, 1]. */
+  readonly epsilon?: number;
+  readonly weightDecay?: number;
+}
 
 /** Multiplies the rate by `factor` at each of the epochs `at`. */
 export interface StepDecaySchedule {
@@ -42,6 +71,65 @@ export function sgd(option: { rate: number; momentum?: number; weightDecay?: num
   return { kind: "sgd", rate, momentum, weightDecay };
 }
 
+function adaptive<Kind extends string>(
+  kind: Kind,
+  option: AdaptiveOptions,
+  defaultDecay: number,
+): Adaptive<Kind> {
+  const known = ["rate", "betas", "epsilon", "weightDecay"];
+  const {
+    rate,
+    betas = [0.9, 0.999],
+    epsilon = 1e-8,
+    weightDecay = defaultDecay,
+  } = options(kind, option, known);
+  positive(`${kind}.rate`, rate);
+  if (
+    !Array.isArray(betas) ||
+    betas.length !== 2 ||
+    betas.some((b) => typeof b !== "number" || !(b >= 0 && Math.fround(b) < 1))
+  ) {
+    throw new ArgumentError(`${kind}.betas`, betas, "[β1, β2], two numbers from 0 to less than 1");
+  }
+  within(`${kind}.epsilon`, epsilon, 1e-30, 1);
+  within(`${kind}.weightDecay`, weightDecay, 0, 1e6);
+  return { kind, rate, betas: [betas[0], betas[1]], epsilon, weightDecay };
+}
+
+/**
+ * Adam (Kingma and Ba 2015) in PyTorch's form: `m = β1 m + (1-β1) g`, `v = β2 v + (1-β2) g²`,
+ * `w -= rate · (m / (1-β1^k)) / (sqrt(v / (1-β2^k)) + ε)` at step k; weight decay adds `weightDecay · w` to g.
+ *
+ * @param option `rate`; `betas` ([0.9, 0.999]); `epsilon` (1e-8); `weightDecay` (0)
+ * @throws ArgumentError for values out of range
+ */
+export function adam(option: AdaptiveOptions): AdamDescriptor {
+  return adaptive("adam", option, 0);
+}
+
+/**
+ * AdamW (Loshchilov and Hutter 2019): as Adam, but weight decay acts on the weight: `w *= 1 - rate · weightDecay` first.
+ *
+ * @param option `rate`; `betas` ([0.9, 0.999]); `epsilon` (1e-8); `weightDecay` (0.01)
+ * @throws ArgumentError for values out of range
+ */
+export function adamw(option: AdaptiveOptions): AdamwDescriptor {
+  return adaptive("adamw", option, 0.01);
+}
+
+/**
+ * Adamax (Kingma and Ba 2015, section 7.1) in PyTorch's form: m as Adam, `n = max(β2 n, |g| + ε)`,
+ * `w -= rate / (1-β1^k) · m / n` at step k; weight decay adds `weightDecay · w` to g.
+ *
+ * @param option `rate`; `betas` ([0.9, 0.999]); `epsilon` (1e-8); `weightDecay` (0)
+ * @throws ArgumentError for values out of range
+ */
+export function adamax(option: AdaptiveOptions): AdamaxDescriptor {
+  return adaptive("adamax", option, 0);
+}
+
+const OPTIMIZERS = { sgd, adam, adamw, adamax };
+
 /**
  * Multiplies the rate by `factor` at the start of each epoch in `at` (counted from 0).
  *
@@ -70,11 +158,14 @@ export function cosine(option?: { warmup?: number }): CosineSchedule {
 
 /** Checks a descriptor that came from outside. */
 export function checkOptimizer(descriptor: OptimizerDescriptor | undefined): OptimizerDescriptor {
-  if (descriptor === undefined)
-    throw new ArgumentError("optimizer", descriptor, "an optimizer: sgd({ rate })");
-  choice("optimizer.kind", descriptor?.kind, ["sgd"]);
+  const kinds = Object.keys(OPTIMIZERS) as (keyof typeof OPTIMIZERS)[];
+  if (descriptor === undefined) {
+    const known = kinds.map((kind) => `${kind}({ rate })`).join(", ");
+    throw new ArgumentError("optimizer", descriptor, `an optimizer: ${known}`);
+  }
+  const kind = choice("optimizer.kind", descriptor?.kind, kinds);
   const { kind: _, ...rest } = descriptor;
-  return sgd(rest);
+  return OPTIMIZERS[kind](rest);
 }
 
 /** Checks a descriptor that came from outside; none is null. */

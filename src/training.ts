@@ -131,7 +131,7 @@ export class Trainer {
    * @throws StateError if the network is training already, or was disposed
    * @throws NonFiniteError if a loss becomes NaN or infinite; the parameters are those before that step
    */
-  fit(data: Dataset, option: FitOptions = {}): AsyncIterableIterator<Progress> {
+  start(data: Dataset, option: FitOptions = {}): AsyncIterableIterator<Progress> {
     options("fit options", option, [
       "epochs",
       "batchSize",

@@ -1,20 +1,20 @@
 // Stochastic gradient descent, PyTorch's form:
 //   d = g + wd · w ;  b = μ b + d (b = d at the first step, b starting at 0) ;  w -= rate · b
+// Bound by memory: three streams read, two written.
 
-import { Frame, Sgd } from "../abi";
+import { Frame, Hyper, Update } from "../abi";
 
 export function sgd(record: usize, frame: usize): void {
-  const count = load<u32>(record, Sgd.Count) as usize;
-  const weight = load<u32>(record, Sgd.Weight) as usize;
-  const gradient = load<u32>(record, Sgd.Gradient) as usize;
-  const velocity = load<u32>(record, Sgd.Velocity) as usize;
-  const hyper = load<u32>(record, Sgd.Hyper) as usize;
-  const rate = load<f32>(hyper);
-  const momentum = load<f32>(hyper, 4);
-  const decay = load<f32>(hyper, 8);
+  const weight = load<u32>(record, Update.Weight) as usize;
+  const gradient = load<u32>(record, Update.Gradient) as usize;
+  const velocity = load<u32>(record, Update.First) as usize;
+  const hyper = load<u32>(record, Update.Hyper) as usize;
+  const rate = (load<f64>(hyper, Hyper.Rate) as f32) * load<f32>(record, Update.Scale);
+  const momentum = load<f64>(hyper, Hyper.First) as f32;
+  const decay = load<f64>(hyper, Hyper.Decay) as f32;
   const rank = load<u32>(frame, Frame.Rank) as usize;
   const ranks = load<u32>(frame, Frame.Ranks) as usize;
-  const vectors = count >> 2;
+  const vectors = (load<u32>(record, Update.Count) as usize) >> 2;
   const end = ((vectors * (rank + 1)) / ranks) << 4;
   for (let p = ((vectors * rank) / ranks) << 4; p < end; p += 16) {
     if (ASC_FEATURE_SIMD) {

@@ -90,6 +90,10 @@ export class Engine {
     return new Float32Array(this.#arena.memory.buffer, address, length);
   }
 
+  f64(address: number, length: number): Float64Array {
+    return new Float64Array(this.#arena.memory.buffer, address, length);
+  }
+
   u32(address: number, length: number): Uint32Array {
     return new Uint32Array(this.#arena.memory.buffer, address, length);
   }
