@@ -24,6 +24,7 @@ export const enum Op {
   PoissonSetup, // see encode/poisson.ts
   PoissonStep,
   Dropout,
+  Latency, // see encode/latency.ts
   // synapses
   FanoutForward, // fanout record
   FanoutBackward, // fanout record, flags
@@ -236,6 +237,22 @@ export const enum Poisson {
   Key1 = 44,
   Spikes = 48, // view of a u32
   Size = 52,
+}
+
+export const enum Latency {
+  Rows = 0,
+  RowLength = 4,
+  RowWords = 8,
+  Input = 12, // view: f32 [rows × row length]
+  Bits = 16, // view, one step apart
+  Steps = 20, // steps of the program
+  Last = 24, // T - 1
+  Threshold = 28, // f32
+  Noise = 32, // f32, in steps
+  Key0 = 36,
+  Key1 = 40,
+  Spikes = 44, // view of a u32
+  Size = 48,
 }
 
 export const enum Dropout {

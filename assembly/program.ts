@@ -2,6 +2,7 @@
 
 import { Control, Frame, Op } from "./abi";
 import { dropout } from "./encode/dropout";
+import { latency } from "./encode/latency";
 import { poissonSetup, poissonStep } from "./encode/poisson";
 import { adam } from "./learn/adam";
 import { adamax } from "./learn/adamax";
@@ -89,6 +90,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Dropout:
         dropout(operand(pc, 0), load<u32>(frame, Frame.Events), frame);
+        break;
+      case Op.Latency:
+        latency(operand(pc, 0), load<u32>(frame, Frame.Events), frame);
         break;
       case Op.FanoutForward:
         fanoutForward(operand(pc, 0), frame);

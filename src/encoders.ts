@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { choice, integer, number, options } from "./validate.ts";
+import { choice, integer, number, options, within } from "./validate.ts";
 
 /** Random spikes with a rate given by the input. */
 export interface PoissonEncoder {
@@ -15,8 +15,22 @@ export interface SpikesEncoder {
   readonly steps: number;
 }
 
+/** The input is shown as it is, at every step. */
+export interface DirectEncoder {
+  readonly kind: "direct";
+  readonly steps: number;
+}
+
+/** One spike an input, brighter ones earlier. */
+export interface LatencyEncoder {
+  readonly kind: "latency";
+  readonly steps: number;
+  readonly threshold: number;
+  readonly noise: number;
+}
+
 /** How samples become spikes. Plain data. */
-export type EncoderDescriptor = PoissonEncoder | SpikesEncoder;
+export type EncoderDescriptor = PoissonEncoder | SpikesEncoder | DirectEncoder | LatencyEncoder;
 
 /**
  * Poisson coding: at each of `steps` time steps an input x spikes with probability `min(1, gain · |x|)`, independently.
@@ -47,9 +61,41 @@ export function spikes(option: { steps: number }): SpikesEncoder {
   return { kind: "spikes", steps: integer("spikes.steps", steps, 1, 1_000_000) };
 }
 
+/**
+ * Direct input: the real values of a sample are the input of the first synapse at each of `steps` time steps, so that its
+ * current is the same at every step.
+ *
+ * @param option `steps`: time steps T
+ * @throws ArgumentError for `steps` that is no positive integer
+ */
+export function direct(option: { steps: number }): DirectEncoder {
+  const { steps } = options("direct", option, ["steps"]);
+  return { kind: "direct", steps: integer("direct.steps", steps, 1, 1_000_000) };
+}
+
+/**
+ * Time to first spike: an input x in [0, 1] spikes once, at step `round((1 - x) · (steps - 1))` counted from 0, so a
+ * brighter input spikes earlier and x = 1 at the first step; an input below `threshold` never does. With `noise` the time is
+ * moved by a number drawn evenly from ±`noise` steps before it is rounded, and kept within the sample; the random numbers
+ * are a function of the network's seed, the epoch, the sample's index and the input's index alone.
+ *
+ * @param option `steps`: time steps T; `threshold` (0.01) in [0, 1]; `noise` (0) in steps
+ * @throws ArgumentError for values out of range
+ */
+export function latency(option: { steps: number; threshold?: number; noise?: number }): LatencyEncoder {
+  const { steps, threshold = 0.01, noise = 0 } = options("latency", option, ["steps", "threshold", "noise"]);
+  integer("latency.steps", steps, 1, 1_000_000);
+  within("latency.threshold", threshold, 0, 1);
+  within("latency.noise", noise, 0, 1_000_000);
+  return { kind: "latency", steps, threshold, noise };
+}
+
+const ENCODERS = { poisson, spikes, direct, latency } as const;
+
 /** Checks a descriptor that came from outside. */
 export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
-  const kind = choice("encoder.kind", encoder?.kind, ["poisson", "spikes"]);
+  const kinds = Object.keys(ENCODERS) as (keyof typeof ENCODERS)[];
+  const kind = choice("encoder.kind", encoder?.kind, kinds);
   const { kind: _, ...rest } = encoder;
-  return kind === "poisson" ? poisson(rest as never) : spikes(rest as never);
+  return ENCODERS[kind](rest as never);
 }

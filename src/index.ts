@@ -1,7 +1,11 @@
 export type { Build, WasmSource } from "./core/wasm.ts";
 export type { Dataset, SampleShape } from "./data/dataset.ts";
 export {
+  type DirectEncoder,
+  direct,
   type EncoderDescriptor,
+  type LatencyEncoder,
+  latency,
   type PoissonEncoder,
   poisson,
   type SpikesEncoder,
@@ -31,6 +35,8 @@ export {
   dense,
   dropout,
   type LayerDescriptor,
+  type MaxPool2dLayer,
+  maxPool2d,
   type NeuronLayer,
   neuron,
   type ResidualBlock,
@@ -41,6 +47,7 @@ export {
   type CrossEntropyLoss,
   crossEntropy,
   type LossDescriptor,
+  type LossSource,
   type SquaredErrorLoss,
   squaredError,
 } from "./losses.ts";

@@ -71,14 +71,15 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 export function checkRange(argument: string, samples: Samples, encoder: EncoderDescriptor): void {
   const { values, length } = samples;
   if (values instanceof Uint8Array) return;
-  const poisson = encoder.kind === "poisson";
-  const low = poisson ? (encoder.signed ? -1 : 0) : Number.NEGATIVE_INFINITY;
+  const bounded = encoder.kind === "poisson" || encoder.kind === "latency";
+  const signed = encoder.kind === "poisson" && encoder.signed;
+  const low = signed ? -1 : 0;
   for (let i = 0; i < values.length; i++) {
     const x = values[i];
-    if (Number.isFinite(x) && (!poisson || (x >= low && x <= 1))) continue;
-    const range = poisson
-      ? `a number from ${low} to 1${encoder.signed ? "" : "; poisson({ signed: true }) takes negative ones"}`
-      : "a finite number";
+    if (Number.isFinite(x) && (!bounded || (x >= low && x <= 1))) continue;
+    const hint =
+      encoder.kind === "poisson" && !signed ? "; poisson({ signed: true }) takes negative ones" : "";
+    const range = bounded ? `a number from ${low} to 1${hint}` : "a finite number";
     throw new ArgumentError(`${argument}[${i}]`, x, `${range} (sample ${Math.floor(i / length)})`);
   }
 }

@@ -37,6 +37,13 @@ export interface AvgPool2dLayer {
   readonly threshold: number;
 }
 
+/** Largest of `size`×`size` windows that do not overlap. */
+export interface MaxPool2dLayer {
+  readonly kind: "maxPool2d";
+  readonly name?: string;
+  readonly size: number;
+}
+
 /** Spiking neurons of the network's method. */
 export interface NeuronLayer {
   readonly kind: "neuron";
@@ -63,7 +70,13 @@ export interface ResidualBlock {
 }
 
 /** What a canonical list is made of. */
-export type CanonicalLayer = Conv2dLayer | DenseLayer | AvgPool2dLayer | NeuronLayer | DropoutLayer;
+export type CanonicalLayer =
+  | Conv2dLayer
+  | DenseLayer
+  | AvgPool2dLayer
+  | MaxPool2dLayer
+  | NeuronLayer
+  | DropoutLayer;
 
 /** What a user may list. Plain data: JSON can hold it. */
 export type LayerDescriptor = CanonicalLayer | ResidualBlock;
@@ -142,6 +155,18 @@ export function avgPool2d(size: number, option?: { threshold?: number; name?: st
   integer("avgPool2d.size", size, 1, 1024);
   positive("avgPool2d.threshold", threshold);
   return named({ kind: "avgPool2d", size, threshold }, name);
+}
+
+/**
+ * Largest value of windows of `size`×`size` that do not overlap; input `[C, H, W]`, output
+ * `[C, floor(H / size), floor(W / size)]`. A maximum that occurs twice in a window passes its gradient to the first in
+ * row-major order.
+ *
+ * @throws ArgumentError unless `size` is a positive integer
+ */
+export function maxPool2d(size: number, option?: { name?: string }): MaxPool2dLayer {
+  const { name } = options("maxPool2d options", option, ["name"]);
+  return named({ kind: "maxPool2d", size: integer("maxPool2d.size", size, 1, 1024) }, name);
 }
 
 /**

@@ -110,12 +110,20 @@ function describe(
   integer("seed", seed, 0, WHOLE_SEED);
   const chosen = methodOf(method);
   const checked = chosen.check(method);
+  const goal = loss === undefined ? chosen.loss : checkLoss(loss);
+  if (goal.on !== undefined && !chosen.sources?.includes(goal.on)) {
+    throw new ArgumentError(
+      "loss.on",
+      goal.on,
+      `nothing: ${checked.kind} has one answer, and the loss reads it`,
+    );
+  }
   return {
     input: [...input],
     encoder: checkEncoder(encoder),
     method: checked,
     layers: chosen.expand(layers, checked),
-    loss: loss === undefined ? chosen.loss : checkLoss(loss),
+    loss: goal,
     seed,
   };
 }

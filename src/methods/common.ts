@@ -8,6 +8,7 @@ import {
   EVENT_SCRATCH,
   Fanout,
   Frame,
+  Latency,
   Op,
   Poisson,
   Route,
@@ -146,6 +147,7 @@ export class Stem {
   readonly #inputs: number;
   readonly #inputLength: number;
   readonly #poisson: number;
+  readonly #latency: number;
 
   /** `counters`: spike counters a sample, the input's first. */
   constructor(
@@ -183,14 +185,15 @@ export class Stem {
     this.#losses = plan.take(capacity * 4);
     this.#given = purpose.given ? plan.take(capacity * classes * 4) : 0;
 
-    // A Poisson input is one frame; explicit spikes are one a step.
+    // Explicit spikes are one frame a step; everything else is one frame a sample.
     const frameBytes = input.length * 4;
     const moving = encoder.kind === "spikes" && !live;
     this.#inputLength = input.length * (moving ? encoder.steps : 1);
     this.#inputs = plan.take(capacity * this.#inputLength * 4, 64);
     const frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
-    if (encoder.kind !== "poisson") {
-      this.#poisson = 0;
+    this.#poisson = 0;
+    this.#latency = 0;
+    if (encoder.kind === "spikes" || encoder.kind === "direct") {
       this.activity = plan.record(Activity.Size, {
         [Activity.Kind]: ActivityKind.Values,
         [Activity.Rows]: input.rows,
@@ -201,6 +204,25 @@ export class Stem {
     }
     const count = input.length;
     const bits = this.bits(input, false).view;
+    if (encoder.kind === "latency") {
+      const [key0, key1] = streamKey(bindings, Stream.Encoder);
+      this.#latency = plan.record(Latency.Size, {
+        [Latency.Rows]: input.rows,
+        [Latency.RowLength]: input.rowLength,
+        [Latency.RowWords]: input.rowWords,
+        [Latency.Input]: frames,
+        [Latency.Bits]: bits,
+        [Latency.Steps]: this.steps,
+        [Latency.Last]: encoder.steps - 1,
+        [Latency.Threshold]: { f32: encoder.threshold },
+        [Latency.Noise]: { f32: encoder.noise },
+        [Latency.Key0]: key0,
+        [Latency.Key1]: key1,
+        [Latency.Spikes]: this.counter(0),
+      });
+      this.activity = this.activityOf(input, bits, 0);
+      return;
+    }
     const signs = encoder.signed ? this.scratch(frameBytes) : 0;
     const [key0, key1] = streamKey(bindings, Stream.Encoder);
     this.#poisson = plan.record(Poisson.Size, {
@@ -290,6 +312,7 @@ export class Stem {
 
   /** Emits the encoding of a sample, all its steps. */
   encode(): void {
+    if (this.#latency) this.plan.emit(Op.Latency, this.#latency);
     if (!this.#poisson) return;
     this.plan.emit(Op.PoissonSetup, this.#poisson);
     this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.plan.emit(Op.PoissonStep, this.#poisson));

@@ -2,7 +2,7 @@ import type { Extent, Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
-import type { LossDescriptor } from "../losses.ts";
+import type { LossDescriptor, LossSource } from "../losses.ts";
 
 /** How a tensor starts. */
 export type Initial =
@@ -133,6 +133,8 @@ export interface Method<Descriptor extends { readonly kind: string }> {
     encoder: EncoderDescriptor,
     loss: LossDescriptor,
   ): Model;
+  /** What a loss may read, where the method leaves the choice. */
+  readonly sources?: readonly LossSource[];
   /** Loss if the user names none. */
   readonly loss: LossDescriptor;
 }
