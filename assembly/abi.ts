@@ -203,7 +203,8 @@ export const enum Lee {
   Delta = 60, // view of the first real position of D
   Scale = 64, // pooling: f32 1/size²
   Route = 68, // route record of the pool that is the layer's only listener: G is read through it; 0 if G is delivered
-  Size = 72,
+  Trace = 72, // pooling: view of what keeps u before the reset, or 0
+  Size = 76,
 }
 
 /** Output layer of `lee`: never spikes; answer y = v / (θ T). */

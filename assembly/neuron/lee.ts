@@ -204,6 +204,8 @@ export function leePoolForward(lee: usize, frame: usize): void {
   const bits = at(load<u32>(lee, Lee.Bits), frame);
   const threshold = load<f32>(lee, Lee.Threshold);
   const scale = load<f32>(lee, Lee.Scale);
+  const traceView = load<u32>(lee, Lee.Trace) as usize;
+  const trace = traceView ? at(traceView, frame) : 0;
   let spikes: u32 = 0;
   for (let row: u32 = 0; row < rows; ++row) {
     for (let j: u32 = 0; j < rowWords; ++j) {
@@ -216,6 +218,7 @@ export function leePoolForward(lee: usize, frame: usize): void {
         if (ASC_FEATURE_SIMD) {
           const u = f32x4.add(v128.load(v), f32x4.mul(v128.load(i), f32x4.splat(scale)));
           const s = f32x4.gt(u, f32x4.splat(threshold));
+          if (trace) v128.store(trace + first + (k << 4), u);
           v128.store(v, v128.andnot(u, s));
           v128.store(i, f32x4.splat(0));
           word |= i32x4.bitmask(s) << (k << 2);
@@ -223,6 +226,7 @@ export function leePoolForward(lee: usize, frame: usize): void {
           for (let lane: usize = 0; lane < 4; ++lane) {
             const u = load<f32>(v + (lane << 2)) + load<f32>(i + (lane << 2)) * scale;
             const s = u > threshold;
+            if (trace) store<f32>(trace + first + (k << 4) + (lane << 2), u);
             store<f32>(v + (lane << 2), s ? 0 : u);
             store<f32>(i + (lane << 2), 0);
             word |= (s as u32) << ((k << 2) + (lane as u32));

@@ -352,6 +352,7 @@ function lower(
       [Lee.Delta]: part.pool ? part.sums : part.origin,
       [Lee.Scale]: { f32: part.scale },
       [Lee.Route]: train ? pooledBy(part) : 0,
+      [Lee.Trace]: part.pool ? part.membranes : 0,
     });
     // A pool's deltas live where its membranes were, and take no factor.
     const backward =
@@ -368,7 +369,8 @@ function lower(
       plan.emit(synapse.kind === "route" ? Op.RouteForward : Op.FanoutForward, forward);
       if (purpose.count && synapse.kind === "fanout") plan.emit(Op.CountOperations, forward, stem.operations);
     }
-    if (part.membranes) {
+    // A pool has its u only as it compares, and keeps it itself.
+    if (part.membranes && !part.pool) {
       const rowBytes = layout.rowLength * 4;
       plan.emit(Op.Copy, part.membranes, part.origin, layout.rows, rowBytes, rowBytes, part.stride);
     }
