@@ -40,7 +40,7 @@ describe("package.json", () => {
     }
   });
 
-  const locks = ["package-lock.json", "test/delivery/package-lock.json", "bench/package-lock.json"];
+  const locks = ["package-lock.json", "bench/chart/package-lock.json"];
   test.each(locks.filter((file) => existsSync(at(file))))("%s holds no addresses", async (file) => {
     const lock = JSON.parse(await readFile(at(file), "utf8"));
     for (const [path, entry] of Object.entries<object>(lock.packages)) {
