@@ -390,19 +390,18 @@ export class Network {
   optimizer(descriptor: OptimizerDescriptor): Optimizer {
     const checked = checkOptimizer(descriptor);
     const state = new OptimizerState(this.#runner.engine, checked);
-    let rate = checked.rate;
     return {
       get rate() {
-        return rate;
+        return state.rate;
       },
       set rate(value: number) {
-        rate = positive("optimizer.rate", value);
+        state.rate = positive("optimizer.rate", value);
       },
       step: (gradients) => {
         const engine = this.#runner.engine;
         if (!engine.gradients) engine.takeGradients(1);
         putGradients(engine, gradients);
-        state.step(rate);
+        state.step();
       },
       dispose: () => state.dispose(),
     };

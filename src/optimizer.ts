@@ -123,8 +123,8 @@ export class OptimizerState {
     });
   }
 
-  /** One step with the gradients in the engine's first block, at `rate`. */
-  step(rate: number): void {
+  /** One step with the gradients in the engine's first block. */
+  step(): void {
     const engine = this.#engine;
     if (this.#program?.gradients !== engine.gradients) {
       this.#release();
@@ -135,7 +135,6 @@ export class OptimizerState {
       });
       this.#program = { program, address, frames: result, gradients: engine.gradients };
     }
-    this.rate = rate;
     engine.runProgram(this.#program.program, this.#program.frames);
   }
 

@@ -1,8 +1,10 @@
 import { Stream } from "../assembly/abi.ts";
 import { size } from "./core/geometry.ts";
+import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { ArgumentError, FormatError, StateError } from "./errors.ts";
 import type { Samples } from "./inputs.ts";
+import type { Purpose } from "./methods/method.ts";
 import { type ModelFile, readModel, type TrainingRecord, writeModel } from "./model-file.ts";
 import { OptimizerState } from "./optimizer.ts";
 import {
@@ -177,12 +179,15 @@ export class Trainer {
       }
     }
     const capacity = Math.min(settings.batchSize, samples.count);
-    // All memory is taken before the first step: what does not fit is refused here.
-    engine.lower("train", this.#runner.purpose("train", capacity));
     this.#training?.state.dispose();
+    const state = new OptimizerState(engine, settings.optimizer);
+    // A program that learns by itself holds the addresses of the state before.
+    if (this.#runner.model.online) engine.drop("train");
+    // All memory is taken before the first step: what does not fit is refused here.
+    engine.lower("train", this.#purpose(capacity, state));
     const training: Training = {
       settings,
-      state: new OptimizerState(engine, settings.optimizer),
+      state,
       epoch: record?.epoch ?? 0,
       step: record?.step ?? 0,
       loss: record?.loss ?? 0,
@@ -200,6 +205,11 @@ export class Trainer {
       this.#running = false;
     };
     return guarded(this.#train(training, samples, data.labels, capacity, option.signal), release);
+  }
+
+  #purpose(capacity: number, state: OptimizerState): Purpose {
+    const learn = (plan: Plan) => state.emit(plan);
+    return this.#runner.purpose("train", capacity, this.#runner.model.online ? { learn } : {});
   }
 
   async *#train(
@@ -231,16 +241,19 @@ export class Trainer {
           training.step * batchSize,
           Math.min((training.step + 1) * batchSize, count),
         );
-        const lowered = engine.lower("train", this.#runner.purpose("train", capacity));
+        const rate =
+          settings.optimizer.rate *
+          scheduleFactor(settings.schedule ?? undefined, epoch * steps + training.step, steps, epochs);
+        state.rate = rate;
+        const lowered = engine.lower("train", this.#purpose(capacity, state));
         this.#runner.load(lowered, samples, batch, labels, epoch, 0);
         await this.#runner.run(lowered);
         const where = `epoch ${epoch}, step ${training.step}`;
         const loss = this.#runner.sumLosses(lowered, batch.length, where, batch);
-        engine.reduce(lowered);
-        const rate =
-          settings.optimizer.rate *
-          scheduleFactor(settings.schedule ?? undefined, epoch * steps + training.step, steps, epochs);
-        state.step(rate);
+        if (!this.#runner.model.online) {
+          engine.reduce(lowered);
+          state.step();
+        }
         const correct = this.#runner.countCorrect(this.#runner.outputs(lowered, batch.length), batch, labels);
         const spikeCount = this.#runner.sumSpikes(lowered, batch.length);
         training.loss += loss;

@@ -53,6 +53,8 @@ export interface Purpose {
   readonly given: boolean;
   /** Count synaptic operations. */
   readonly count: boolean;
+  /** Emits one step of the optimizer: where the model is `online`, and `fit` runs it. */
+  readonly learn?: (plan: Plan) => void;
 }
 
 /** Addresses that lowering needs from the network. */
@@ -114,6 +116,8 @@ export interface Model {
   readonly classes: number;
   /** The core's layout of the input, for copying samples in. */
   readonly inputIndex: Int32Array | undefined;
+  /** Its training programs take the optimizer's steps themselves, by `purpose.learn`; `fit` takes none. */
+  readonly online?: boolean;
   /** Lays the program out in `plan`. */
   lower(plan: Plan, purpose: Purpose, bindings: Bindings): Ports;
 }
