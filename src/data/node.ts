@@ -12,6 +12,7 @@ import {
   requireOptions,
 } from "./mnist.ts";
 
+export { type ReadOptions, readFileBytes, type WriteOptions, writeFileAtomic } from "../io/file.ts";
 export * from "./index.ts";
 
 /** Where `mnist` of `spikegrad/data/node` finds its four files: at most one of `path` and `url`. */
