@@ -25,6 +25,17 @@ export {
 export type { Evaluation, LayerActivity } from "./evaluation.ts";
 export type { GradientOptions, Gradients } from "./gradients.ts";
 export {
+  type HeNormalInitializer,
+  heNormal,
+  type InitializerDescriptor,
+  type OrthogonalInitializer,
+  orthogonal,
+  type ScaledNormalInitializer,
+  scaledNormal,
+  type TorchUniformInitializer,
+  torchUniform,
+} from "./initializers.ts";
+export {
   type AvgPool2dLayer,
   avgPool2d,
   type CanonicalLayer,

@@ -1,4 +1,5 @@
 import { ArgumentError } from "./errors.ts";
+import { checkInitializer, type InitializerDescriptor } from "./initializers.ts";
 import { integer, number, options, positive } from "./validate.ts";
 
 /** An earlier layer's spikes, added to a convolution's current. */
@@ -20,6 +21,7 @@ export interface Conv2dLayer {
   readonly stride: number;
   readonly padding: number;
   readonly shortcut?: Shortcut;
+  readonly initializer?: InitializerDescriptor;
 }
 
 /** Fully connected layer, weights `[out, in]`; input is flattened in the order C, H, W. */
@@ -27,6 +29,7 @@ export interface DenseLayer {
   readonly kind: "dense";
   readonly name?: string;
   readonly out: number;
+  readonly initializer?: InitializerDescriptor;
 }
 
 /** Average pooling over `size`×`size` windows that do not overlap. With `lee` it spikes at `threshold`. */
@@ -81,6 +84,14 @@ export type CanonicalLayer =
 /** What a user may list. Plain data: JSON can hold it. */
 export type LayerDescriptor = CanonicalLayer | ResidualBlock;
 
+function initialized<T extends Conv2dLayer | DenseLayer>(
+  layer: T,
+  initializer: InitializerDescriptor | undefined,
+): T {
+  if (initializer === undefined) return layer;
+  return { ...layer, initializer: checkInitializer(`${layer.kind}.initializer`, initializer) };
+}
+
 function named<T extends { readonly kind: string }>(layer: T, name: string | undefined): T {
   if (name === undefined) return layer;
   if (typeof name !== "string" || !/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/.test(name)) {
@@ -99,25 +110,33 @@ function named<T extends { readonly kind: string }>(layer: T, name: string | und
  *
  * @param out number of output channels
  * @param kernel side of the square kernel
- * @param option `stride` (1), `padding` (0) in pixels of zeros; `name` (`layer` and its place in the list); `shortcut`
+ * @param option `stride` (1), `padding` (0) in pixels of zeros; `name` (`layer` and its place in the list); `shortcut`; `initializer`: how the
+ *   weights, those of the shortcut too, start (the network's)
  * @throws ArgumentError for anything that is not a positive integer (`padding` may be 0)
  */
 export function conv2d(
   out: number,
   kernel: number,
-  option?: { stride?: number; padding?: number; name?: string; shortcut?: Shortcut },
+  option?: {
+    stride?: number;
+    padding?: number;
+    name?: string;
+    shortcut?: Shortcut;
+    initializer?: InitializerDescriptor;
+  },
 ): Conv2dLayer {
   const {
     stride = 1,
     padding = 0,
     name,
     shortcut,
-  } = options("conv2d options", option, ["stride", "padding", "name", "shortcut"]);
+    initializer,
+  } = options("conv2d options", option, ["stride", "padding", "name", "shortcut", "initializer"]);
   integer("conv2d.out", out, 1, 2 ** 16);
   integer("conv2d.kernel", kernel, 1, 255);
   integer("conv2d.stride", stride, 1, 255);
   integer("conv2d.padding", padding, 0, 1024);
-  const layer: Conv2dLayer = { kind: "conv2d", out, kernel, stride, padding };
+  const layer = initialized<Conv2dLayer>({ kind: "conv2d", out, kernel, stride, padding }, initializer);
   if (shortcut === undefined) return named(layer, name);
   options("conv2d.shortcut", shortcut, ["from", "conv", "stride"]);
   if (typeof shortcut.from !== "string")
@@ -135,12 +154,16 @@ export function conv2d(
  * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`, no bias.
  *
  * @param out number of output neurons
+ * @param option `name` (`layer` and its place in the list); `initializer`: how the weights start (the network's)
  * @throws ArgumentError unless `out` is a positive integer
  */
-export function dense(out: number, option?: { name?: string }): DenseLayer {
-  const { name } = options("dense options", option, ["name"]);
+export function dense(
+  out: number,
+  option?: { name?: string; initializer?: InitializerDescriptor },
+): DenseLayer {
+  const { name, initializer } = options("dense options", option, ["name", "initializer"]);
   integer("dense.out", out, 1, 2 ** 22);
-  return named({ kind: "dense", out }, name);
+  return named(initialized<DenseLayer>({ kind: "dense", out }, initializer), name);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { GENERATOR, GENERATOR_VERSION } from "./core/random.ts";
 import type { EncoderDescriptor } from "./encoders.ts";
 import { FormatError } from "./errors.ts";
+import type { InitializerDescriptor } from "./initializers.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "./io/index.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { LossDescriptor } from "./losses.ts";
@@ -20,6 +21,8 @@ export interface NetworkDescription {
   readonly layers: readonly CanonicalLayer[];
   readonly loss: LossDescriptor;
   readonly seed: number;
+  /** How weights started, where it was not the method's way. */
+  readonly initializer?: InitializerDescriptor;
 }
 
 /** How a training run was set, and how far it has come. */

@@ -8,6 +8,7 @@ import { checkEncoder, type EncoderDescriptor } from "./encoders.ts";
 import { ArgumentError, FormatError, StateError } from "./errors.ts";
 import { type Evaluation, evaluate, predict } from "./evaluation.ts";
 import { differentiate, type GradientOptions, type Gradients } from "./gradients.ts";
+import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
 import { checkRange, type Samples } from "./inputs.ts";
 import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
 import { checkLoss, type LossDescriptor } from "./losses.ts";
@@ -36,6 +37,8 @@ export interface NetworkOptions {
   readonly seed?: number;
   /** What training makes small. Default: the method's. */
   readonly loss?: LossDescriptor;
+  /** How weights start, unless their layer says. Default: the method's way. */
+  readonly initializer?: InitializerDescriptor;
   /** Build of the core. Default `"auto"`: SIMD where the engine has it. Both give the same bits. */
   readonly build?: "auto" | Build;
   /** The core from elsewhere, where bytes may not be compiled at run time: a module, its bytes, a response or a URL. */
@@ -52,7 +55,7 @@ const WHOLE_SEED = 2 ** 53 - 1;
  * @throws MissingError where WebAssembly, or the build asked for, is not to be had
  */
 export async function createNetwork(option: NetworkOptions): Promise<Network> {
-  const known = ["input", "encoder", "method", "layers", "seed", "loss", "build", "wasm"];
+  const known = ["input", "encoder", "method", "layers", "seed", "loss", "initializer", "build", "wasm"];
   options("createNetwork", option, known);
   const description = describe(option);
   const network = await Network.open(description, option);
@@ -95,9 +98,9 @@ export async function loadNetwork(
 
 /** Checks everything about a network but its weights. */
 function describe(
-  option: Pick<NetworkOptions, "input" | "encoder" | "method" | "layers" | "seed" | "loss">,
+  option: Pick<NetworkOptions, "input" | "encoder" | "method" | "layers" | "seed" | "loss" | "initializer">,
 ): NetworkDescription {
-  const { input, encoder, method, layers, seed = 0, loss } = option;
+  const { input, encoder, method, layers, seed = 0, loss, initializer } = option;
   if (
     !Array.isArray(input) ||
     (input.length !== 1 && input.length !== 3) ||
@@ -118,13 +121,19 @@ function describe(
       `nothing: ${checked.kind} has one answer, and the loss reads it`,
     );
   }
+  const canonical = chosen.expand(layers, checked);
+  canonical.forEach((layer, i) => {
+    if ("initializer" in layer && layer.initializer !== undefined)
+      checkInitializer(`layers[${i}].initializer`, layer.initializer);
+  });
   return {
     input: [...input],
     encoder: checkEncoder(encoder),
     method: checked,
-    layers: chosen.expand(layers, checked),
+    layers: canonical,
     loss: goal,
     seed,
+    ...(initializer === undefined ? {} : { initializer: checkInitializer("initializer", initializer) }),
   };
 }
 
@@ -177,7 +186,8 @@ export class Network {
 
   /** @internal */
   [INITIALIZE](): void {
-    this.#runner.engine.initialize(Stream.Init);
+    const { layers, initializer } = this.description;
+    this.#runner.engine.initialize(Stream.Init, initials(this.#model.parameters, layers, initializer));
   }
 
   /** @internal */

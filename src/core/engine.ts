@@ -1,6 +1,7 @@
 import { ABI_VERSION, Control, MAX_BLOCKS, Op } from "../../assembly/abi.ts";
 import { StateError } from "../errors.ts";
-import type { Bindings, Model, Ports, Purpose } from "../methods/method.ts";
+import { orthogonalize } from "../initializers.ts";
+import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
 import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
 import { Plan, type Program } from "./plan.ts";
@@ -143,10 +144,10 @@ export class Engine {
   }
 
   /** Draws the initial values: number i of the user's tensor comes from counter i of stream (init, tensor). */
-  initialize(stream: number): void {
+  initialize(stream: number, initials: readonly Initial[]): void {
     const [key0, key1] = streamKey(this.#key, stream);
     this.model.parameters.forEach((spec, i) => {
-      const { initial } = spec;
+      const initial = initials[i];
       const count = spec.shape.reduce((a, b) => a * b, 1);
       const scratch = this.#arena.take(count * 4 + 16, `the initial values of ${spec.name}`);
       const out = scratch + 16;
@@ -154,6 +155,9 @@ export class Engine {
         this.#core.fillNormal(out, count, initial.mean, initial.deviation, i, 0, 0, key0, key1, scratch);
       } else if (initial.kind === "uniform") {
         this.#core.fillUniform(out, count, initial.low, initial.high, i, 0, 0, key0, key1, scratch);
+      } else if (initial.kind === "orthogonal") {
+        this.#core.fillNormal(out, count, 0, 1, i, 0, 0, key0, key1, scratch);
+        orthogonalize(this.f32(out, count), spec.shape[0], initial.gain);
       } else this.f32(out, count).fill(initial.value);
       this.scatter(i, this.f32(out, count), this.parameter(i));
       this.#arena.release(scratch);

@@ -13,12 +13,13 @@ import {
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
+import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, Conv2dLayer, LayerDescriptor, Shortcut } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
 import { number, options, positive } from "../validate.ts";
 import { ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
-import type { Bindings, Initial, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
+import type { Bindings, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
 
 /** Spike-based backpropagation of Lee et al. 2020. */
 export interface LeeDescriptor {
@@ -78,10 +79,7 @@ function expand(layers: readonly LayerDescriptor[], descriptor: LeeDescriptor): 
   );
 }
 
-/** Normal with standard deviation sqrt(2 / fan-in). */
-function heNormal(fanIn: number): Initial {
-  return { kind: "normal", mean: 0, deviation: Math.sqrt(2 / fanIn) };
-}
+const heNormal = (fanIn: number) => initialOf({ kind: "heNormal" }, fanIn);
 
 function buildStages(input: Extent, layers: readonly CanonicalLayer[], descriptor: LeeDescriptor) {
   const stages: Stage[] = [];

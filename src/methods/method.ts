@@ -8,7 +8,8 @@ import type { LossDescriptor, LossSource } from "../losses.ts";
 export type Initial =
   | { readonly kind: "normal"; readonly mean: number; readonly deviation: number }
   | { readonly kind: "uniform"; readonly low: number; readonly high: number }
-  | { readonly kind: "constant"; readonly value: number };
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "orthogonal"; readonly gain: number };
 
 /** One named tensor of a network: the user's shape, and where the core keeps each element. */
 export interface ParameterSpec {
