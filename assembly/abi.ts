@@ -33,6 +33,18 @@ export const enum Op {
   CountOperations, // fanout record, counter view
   BiasForward, // bias record
   BiasBackward, // bias record
+  MaxPoolForward, // max pool record
+  MaxPoolBackward,
+  Divide, // view, f32 elements, f32 divisor
+  Multiply, // view, view of factors, f32 elements
+  NormSum, // norm record; see synapse/batchnorm.ts
+  NormMean,
+  NormSquares,
+  NormFinish,
+  NormFixed,
+  NormBackwardSum,
+  NormBackwardFinish,
+  NormBackwardApply,
   // neurons
   LeeForward,
   LeeFactor,
@@ -40,6 +52,10 @@ export const enum Op {
   LeePoolForward,
   LeePoolBackward,
   LeeOutput,
+  BpstaForward, // bpsta record
+  BpstaBackward,
+  Vote, // vote record
+  VoteBackward,
   // learning
   SquaredError,
   CrossEntropy,
@@ -220,7 +236,86 @@ export const enum Output {
   Delta = 32, // view: D
   Given = 36, // view: dL/dy, f32 [classes], for GivenGradient
   LossScale = 40, // f32
+  Mean = 44, // 1: the gradient is divided by the samples of the batch
+  Size = 48,
+}
+
+/** Max pooling of spikes: a window spikes if any of its neurons does; G goes to the first of them in row-major order. */
+export const enum MaxPool {
+  Window = 0, // side
+  Channels = 4, // stored channels
+  Rows = 8, // of the pooled layer
+  Columns = 12, // pixels of a pooled row
+  RowWords = 16, // of the pooled bits
+  Bits = 20, // view: pooled bits
+  SourceRowWords = 24,
+  SourceBits = 28, // view
+  Delivered = 32, // view: G of the pooled layer, f32 [rows × columns × channels]
+  SourceRowLength = 36,
+  SourceDelivered = 40, // view
   Size = 44,
+}
+
+/** Batch normalisation of one step's currents, channels last. */
+export const enum Norm {
+  Field = 0, // view of the first real position of the currents
+  Stride = 4, // bytes between rows
+  Rows = 8,
+  Width = 12, // pixels a row
+  Channels = 16, // stored channels
+  Weight = 20, // view of γ
+  Bias = 24, // view of β
+  RunningMean = 28, // view; read by NormFixed, updated by NormFinish
+  RunningVariance = 32,
+  Updates = 36, // updates of the running statistics a call
+  Affine = 40, // view: f32 [4][channels]: mean, γ/σ, β, 1/σ
+  Partial = 44, // view: f32 [2][channels] of a sample
+  PartialStride = 48, // bytes between the samples' partial sums
+  Delta = 52, // view of the first real position of the deltas; same geometry as the currents
+  WeightGradient = 56, // view
+  BiasGradient = 60, // view
+  Means = 64, // view: f32 [2][channels]: mean of dy, mean of dy·x̂
+  Momentum = 68, // f32
+  Epsilon = 72, // f32
+  Size = 76,
+}
+
+/** Spiking layer of `bpsta`. */
+export const enum Bpsta {
+  Rows = 0,
+  RowLength = 4,
+  RowWords = 8,
+  Channels = 12, // stored channels
+  Field = 16, // view of the first real position of the currents
+  Stride = 20, // bytes between rows of currents and deltas
+  Affine = 24, // view as in Norm, or 0
+  Relu = 28, // 1: currents below 0 count 0
+  Membrane = 32, // view: v, f32 [rows × row length]
+  Bits = 36, // view
+  Spikes = 40, // view of a u32
+  Threshold = 44, // f32
+  Decay = 48, // f32
+  Kappa = 52, // f32
+  Positive = 56, // view of bits: where the current is above 0; 0 if not training or without relu
+  Potentials = 60, // view: u at the spikes, one after another; 0 if not training
+  Constant = 64, // 1: the current is the same at every step, Potentials are indexed by position
+  Recorded = 68, // view: u everywhere, f32 [rows × row length], or 0
+  Carry = 72, // view: D, f32 [rows × row length]
+  Delivered = 76, // view: G
+  Delta = 80, // view of the first real position of dL/dI
+  Sum = 84, // 1: dL/dI is added to what stands there
+  Size = 88,
+}
+
+/** Groups of neighbouring output neurons vote for a class. */
+export const enum Vote {
+  Bits = 0, // view of the last layer's bits
+  Classes = 4,
+  Voters = 8, // neurons a class
+  Counts = 12, // view: f32 [classes]
+  Delta = 16, // view: dL/dcount, f32 [classes]
+  Delivered = 20, // view: G, f32 [classes × voters]
+  Size = 24,
 }
 
 export const enum Poisson {

@@ -10,9 +10,21 @@ import { advance } from "./learn/hyper";
 import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
 import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
+import { bpstaBackward, bpstaForward, vote, voteBackward } from "./neuron/bpsta";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
+import {
+  normBackwardApply,
+  normBackwardFinish,
+  normBackwardSum,
+  normFinish,
+  normFixed,
+  normMean,
+  normSquares,
+  normSum,
+} from "./synapse/batchnorm";
 import { biasBackward, biasForward } from "./synapse/bias";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
+import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/pool";
 import { routeBackward, routeForward } from "./synapse/route";
 import { at } from "./view";
 
@@ -115,6 +127,42 @@ export function execute(pc: usize, end: usize, frame: usize): void {
       case Op.BiasBackward:
         biasBackward(operand(pc, 0), frame);
         break;
+      case Op.MaxPoolForward:
+        maxPoolForward(operand(pc, 0), frame);
+        break;
+      case Op.MaxPoolBackward:
+        maxPoolBackward(operand(pc, 0), frame);
+        break;
+      case Op.Divide:
+        divide(at(operand(pc, 0), frame), operand(pc, 1), reinterpret<f32>(operand(pc, 2) as u32));
+        break;
+      case Op.Multiply:
+        multiply(at(operand(pc, 0), frame), at(operand(pc, 1), frame), operand(pc, 2));
+        break;
+      case Op.NormSum:
+        normSum(operand(pc, 0), frame);
+        break;
+      case Op.NormMean:
+        normMean(operand(pc, 0), frame);
+        break;
+      case Op.NormSquares:
+        normSquares(operand(pc, 0), frame);
+        break;
+      case Op.NormFinish:
+        normFinish(operand(pc, 0), frame);
+        break;
+      case Op.NormFixed:
+        normFixed(operand(pc, 0), frame);
+        break;
+      case Op.NormBackwardSum:
+        normBackwardSum(operand(pc, 0), frame);
+        break;
+      case Op.NormBackwardFinish:
+        normBackwardFinish(operand(pc, 0), frame);
+        break;
+      case Op.NormBackwardApply:
+        normBackwardApply(operand(pc, 0), frame);
+        break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);
         break;
@@ -129,6 +177,18 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.LeeOutput:
         leeOutput(operand(pc, 0), frame);
+        break;
+      case Op.BpstaForward:
+        bpstaForward(operand(pc, 0), frame);
+        break;
+      case Op.BpstaBackward:
+        bpstaBackward(operand(pc, 0), frame);
+        break;
+      case Op.Vote:
+        vote(operand(pc, 0), frame);
+        break;
+      case Op.VoteBackward:
+        voteBackward(operand(pc, 0), frame);
         break;
       case Op.SquaredError:
         squaredError(operand(pc, 0), frame);

@@ -4,8 +4,9 @@
 //   cross-entropy    L = scale · (ln Σ_k e^{y_k} - y_label)       dL/dy_k = scale · (softmax(y)_k - onehot_k)
 //   given            dL/dy comes from outside
 // Then D_k = dL/dy_k · readout scale (1/(θ T) in `lee`), the same at every step.
+// Losses stay sums over the batch; where the loss is a mean over it, dL/dy is divided by its samples.
 
-import { Output } from "../abi";
+import { Control, Frame, Output } from "../abi";
 import { at } from "../view";
 
 /** y = v · scale, stored; returns its address. */
@@ -18,6 +19,14 @@ function answer(output: usize, frame: usize): usize {
   return outputs;
 }
 
+/** Scale of dL/dy. */
+@inline
+function gradientScale(output: usize, frame: usize): f32 {
+  const scale = load<f32>(output, Output.LossScale);
+  if (!load<u32>(output, Output.Mean)) return scale;
+  return scale / (load<u32>(load<u32>(frame, Frame.Control) as usize, Control.Samples) as f32);
+}
+
 export function squaredError(output: usize, frame: usize): void {
   const y = answer(output, frame);
   const classes = load<u32>(output, Output.Classes) as usize;
@@ -26,11 +35,12 @@ export function squaredError(output: usize, frame: usize): void {
   const delta = deltaView ? at(deltaView, frame) : 0;
   const scale = load<f32>(output, Output.Scale);
   const lossScale = load<f32>(output, Output.LossScale);
+  const slope = gradientScale(output, frame);
   let loss: f32 = 0;
   for (let k: usize = 0; k < classes; ++k) {
     const e = load<f32>(y + (k << 2)) - (k == label ? <f32>1 : <f32>0);
     loss += e * e;
-    if (deltaView) store<f32>(delta + (k << 2), lossScale * (2 * e) * scale);
+    if (deltaView) store<f32>(delta + (k << 2), slope * (2 * e) * scale);
   }
   store<f32>(at(load<u32>(output, Output.Losses), frame), loss * lossScale);
 }
@@ -50,9 +60,10 @@ export function crossEntropy(output: usize, frame: usize): void {
   const logSum = NativeMathf.log(sum) + top;
   if (label < classes) store<f32>(at(load<u32>(output, Output.Losses), frame), (logSum - load<f32>(y + (label << 2))) * lossScale);
   if (!deltaView) return;
+  const slope = gradientScale(output, frame);
   for (let k: usize = 0; k < classes; ++k) {
     const p = NativeMathf.exp(load<f32>(y + (k << 2)) - logSum) - (k == label ? <f32>1 : <f32>0);
-    store<f32>(delta + (k << 2), lossScale * p * scale);
+    store<f32>(delta + (k << 2), slope * p * scale);
   }
 }
 

@@ -1,7 +1,7 @@
 // One-to-one synapses: pooling windows and identity shortcuts.
 //
 //   forward   target_j += x_i           j the window (or the subsampled place) of i
-//   backward  G_i = scale · D_j         only where the presynaptic neuron spiked
+//   backward  G_i = scale · D_j         only where the presynaptic neuron spiked; everywhere under real values
 
 import { Activity, ActivityKind, BackwardFlags, NOWHERE, Route } from "../abi";
 import { at } from "../view";
@@ -57,9 +57,19 @@ export function routeBackward(route: usize, flags: i32, frame: usize): void {
   const rowWords = load<u32>(activity, Activity.RowWords);
   const data = at(load<u32>(activity, Activity.Data), frame);
   const accumulate = flags & BackwardFlags.Accumulate;
+  const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
   for (let row: u32 = 0; row < rows; ++row) {
     const down = load<u32>(rowTable + (row << 2));
     const first = delivered + ((row * rowLength) << 2);
+    if (!bits) {
+      for (let position: u32 = 0; position < rowLength; ++position) {
+        const across = load<u32>(columns + (position << 2));
+        const g: f32 = down == NOWHERE || across == NOWHERE ? 0 : scale * load<f32>(target + down + across);
+        const place = first + (position << 2);
+        store<f32>(place, accumulate ? load<f32>(place) + g : g);
+      }
+      continue;
+    }
     for (let j: u32 = 0; j < rowWords; ++j) {
       let word = load<u32>(data + ((row * rowWords + j) << 2));
       while (word) {
