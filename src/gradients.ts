@@ -9,12 +9,14 @@ import { choice, integer, options } from "./validate.ts";
 
 /** What `gradients` finds. */
 export interface Gradients {
-  /** The loss as it is defined: summed over the batch. */
+  /** The loss as it is defined: summed over the batch, or its mean. */
   readonly loss: number;
   /** Answers, `[B, classes]`. */
   readonly outputs: Tensor;
-  /** One tensor a parameter, by its name. */
+  /** One tensor a trainable parameter, by its name. */
   readonly gradients: Record<string, Tensor>;
+  /** Running statistics as this batch leaves them, by name; `parameters.set` takes them over. */
+  readonly statistics: Record<string, Tensor>;
   /** `"<layer>.spikes"`, `"<layer>.membranes"`: `[T, B, …layer shape]`, as asked for. */
   readonly records: Record<string, Tensor>;
 }
@@ -60,21 +62,27 @@ export async function differentiate(
   if (given) engine.f32(lowered.ports.given, given.length).set(given);
   if (dropoutMasks) loadMasks(runner, lowered, dropoutMasks, count);
   await runner.run(lowered);
-  const loss = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
+  const sum = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
+  const loss = runner.model.meanLoss ? sum / count : sum;
   engine.reduce(lowered);
   const gradients: Record<string, Tensor> = {};
+  const statistics: Record<string, Tensor> = {};
   runner.model.parameters.forEach((spec, i) => {
-    gradients[spec.name] = { shape: spec.shape, data: engine.gather(i, engine.gradient(i)) };
+    if (!spec.trainable && !spec.statistic) return;
+    (spec.statistic ? statistics : gradients)[spec.name] = {
+      shape: spec.shape,
+      data: engine.gather(i, engine.gradient(i)),
+    };
   });
   const outputs = { shape: [count, runner.classes], data: runner.outputs(lowered, count) };
   const records = readRecords(runner, lowered, count);
   // Records are large and rarely asked for twice.
   if (keep.spikes || keep.membranes) engine.drop(key);
-  return { loss, outputs, gradients, records };
+  return { loss, outputs, gradients, statistics, records };
 }
 
 function checkMasks(runner: Runner, masks: Readonly<Record<string, Float32Array>>, count: number): void {
-  const masked = runner.model.layers.filter((layer) => layer.masked);
+  const masked = runner.model.masks;
   for (const name of Object.keys(masks)) {
     if (!masked.some((layer) => layer.name === name)) {
       throw new ArgumentError(
@@ -105,7 +113,7 @@ function loadMasks(
   masks: Readonly<Record<string, Float32Array>>,
   count: number,
 ): void {
-  for (const layer of runner.model.layers) {
+  for (const layer of runner.model.masks) {
     const address = lowered.ports.masks.get(layer.name);
     if (address === undefined) continue;
     const layout = new Layout(layer.extent, true);

@@ -58,6 +58,8 @@ export {
   type CrossEntropyLoss,
   crossEntropy,
   type LossDescriptor,
+  type LossOptions,
+  type LossReduction,
   type LossSource,
   type SquaredErrorLoss,
   squaredError,

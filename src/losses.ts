@@ -3,44 +3,61 @@ import { choice, options } from "./validate.ts";
 /** What of the last layer a loss reads, in methods that leave the choice: its rates or its membranes. */
 export type LossSource = "rate" | "membrane";
 
+/** Whether a loss is summed or averaged: over the batch and, for the squared error, over the classes. */
+export type LossReduction = "sum" | "mean";
+
 /** Squared error against the one-hot label. */
 export interface SquaredErrorLoss {
   readonly kind: "squaredError";
   readonly on?: LossSource;
+  readonly reduction?: LossReduction;
 }
 
 /** Cross-entropy of the softmax of the answer. */
 export interface CrossEntropyLoss {
   readonly kind: "crossEntropy";
   readonly on?: LossSource;
+  readonly reduction?: LossReduction;
 }
 
 /** What training makes small. Plain data. */
 export type LossDescriptor = SquaredErrorLoss | CrossEntropyLoss;
 
-function source<T extends LossDescriptor>(loss: T, option: { on?: LossSource } | undefined): T {
-  const { on } = options(`${loss.kind} options`, option, ["on"]);
-  if (on === undefined) return loss;
-  return { ...loss, on: choice(`${loss.kind}.on`, on, ["rate", "membrane"]) };
+/** What `squaredError` and `crossEntropy` take. */
+export interface LossOptions {
+  readonly on?: LossSource;
+  readonly reduction?: LossReduction;
+}
+
+function described<T extends LossDescriptor>(kind: T["kind"], option: LossOptions | undefined): T {
+  const { on, reduction } = options(`${kind} options`, option, ["on", "reduction"]);
+  let loss = { kind } as T;
+  if (on !== undefined) loss = { ...loss, on: choice(`${kind}.on`, on, ["rate", "membrane"]) };
+  if (reduction !== undefined) {
+    loss = { ...loss, reduction: choice(`${kind}.reduction`, reduction, ["sum", "mean"]) };
+  }
+  return loss;
 }
 
 /**
  * Squared error against the one-hot label, `L = Σ_k (y_k - onehot_k)²` of a sample. `lee` sums over the batch, so a learning
- * rate holds for its batch size only (Lee et al. 2020); `surrogate` takes the mean.
+ * rate holds for its batch size only (Lee et al. 2020); `surrogate` and `bpsta` take the mean.
  *
- * @param option `on` (`surrogate` only): y is the `"rate"`, spikes over T; or the `"membrane"`, with L summed over steps
+ * @param option `on` (`surrogate` only): y is the `"rate"`, spikes over T; or the `"membrane"`, with L summed over steps;
+ *   `reduction`: `"sum"` over batch and classes or `"mean"` over both; the method's if left out
  */
-export function squaredError(option?: { on?: LossSource }): SquaredErrorLoss {
-  return source({ kind: "squaredError" }, option);
+export function squaredError(option?: LossOptions): SquaredErrorLoss {
+  return described("squaredError", option);
 }
 
 /**
- * Cross-entropy `L = ln Σ_k exp(y_k) - y_label` of a sample, summed over the batch (`surrogate`: mean over the batch).
+ * Cross-entropy `L = ln Σ_k exp(y_k) - y_label` of a sample, summed over the batch (`surrogate`, `bpsta`: mean over the batch).
  *
- * @param option `on` (`surrogate` only): y is the `"rate"`, spikes over T; or the `"membrane"`, with L summed over steps
+ * @param option `on` (`surrogate` only): y is the `"rate"`, spikes over T; or the `"membrane"`, with L summed over steps;
+ *   `reduction`: `"sum"` or `"mean"` over the batch; the method's if left out
  */
-export function crossEntropy(option?: { on?: LossSource }): CrossEntropyLoss {
-  return source({ kind: "crossEntropy" }, option);
+export function crossEntropy(option?: LossOptions): CrossEntropyLoss {
+  return described("crossEntropy", option);
 }
 
 /** Checks a descriptor that came from outside. */

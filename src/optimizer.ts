@@ -154,7 +154,7 @@ export interface Optimizer {
   /** Learning rate of the next step; may be changed between steps. */
   rate: number;
   /**
-   * Takes one step with the gradients of all parameters, as `network.gradients()` gives them.
+   * Takes one step with the gradients of all trainable parameters, as `network.gradients()` gives them.
    *
    * @throws ArgumentError if a gradient is missing, of the wrong size or not finite
    */
@@ -169,6 +169,7 @@ export function putGradients(
   gradients: Readonly<Record<string, Tensor | Float32Array>>,
 ): void {
   const arrays = engine.model.parameters.map((spec) => {
+    if (!spec.trainable) return undefined;
     const given = gradients?.[spec.name];
     const array = given instanceof Float32Array ? given : given?.data;
     const count = spec.shape.reduce((a, b) => a * b, 1);
@@ -184,6 +185,6 @@ export function putGradients(
     return array;
   });
   arrays.forEach((array, i) => {
-    engine.scatter(i, array, engine.gradient(i));
+    if (array) engine.scatter(i, array, engine.gradient(i));
   });
 }

@@ -41,13 +41,20 @@ export class Runner {
     return {
       mode,
       capacity,
-      blocks: blockCount(capacity, this.engine.parameterLength),
+      blocks: this.#blocks(capacity),
       record: { spikes: false, membranes: false },
       masks: false,
       given: false,
       count: false,
       ...more,
     };
+  }
+
+  #blocks(samples: number): number {
+    return Math.min(
+      blockCount(samples, this.engine.parameterLength),
+      this.model.blocks ?? Number.POSITIVE_INFINITY,
+    );
   }
 
   /** Puts a batch into a program's ports. `order[i]` is the place of sample i in `samples`. */
@@ -64,10 +71,7 @@ export class Runner {
     const count = order.length;
     const control = engine.u32(ports.control, Control.Size / 4);
     control[Control.Samples / 4] = count;
-    control[Control.Blocks / 4] = Math.min(
-      purpose.mode === "train" ? blockCount(count, engine.parameterLength) : 1,
-      count,
-    );
+    control[Control.Blocks / 4] = Math.min(purpose.mode === "train" ? this.#blocks(count) : 1, count);
     control[Control.Epoch / 4] = epoch;
     const { inputIndex } = this.model;
     const frame = size(this.model.input);
@@ -90,7 +94,7 @@ export class Runner {
 
   /** The input and every spiking layer. */
   get counters(): number {
-    return this.model.layers.length;
+    return 1 + this.model.layers.filter((layer) => layer.spiking).length;
   }
 
   async run(lowered: Lowered): Promise<void> {

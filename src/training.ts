@@ -253,6 +253,7 @@ export class Trainer {
         if (!this.#runner.model.online) {
           engine.reduce(lowered);
           state.step();
+          engine.takeStatistics();
         }
         const correct = this.#runner.countCorrect(this.#runner.outputs(lowered, batch.length), batch, labels);
         const spikeCount = this.#runner.sumSpikes(lowered, batch.length);

@@ -22,7 +22,7 @@ export function bpstaForward(layer: usize, frame: usize): void {
   const rowLength = load<u32>(layer, Bpsta.RowLength);
   const rowWords = load<u32>(layer, Bpsta.RowWords);
   const period = (load<u32>(layer, Bpsta.Channels) << 2) as usize;
-  const stride = load<u32>(layer, Bpsta.Stride) as usize;
+  const stride = load<u32>(layer, Bpsta.Stride);
   const field = at(load<u32>(layer, Bpsta.Field), frame);
   const bits = at(load<u32>(layer, Bpsta.Bits), frame);
   const threshold = load<f32>(layer, Bpsta.Threshold);
@@ -124,7 +124,7 @@ export function bpstaBackward(layer: usize, frame: usize): void {
   const rows = load<u32>(layer, Bpsta.Rows);
   const rowLength = load<u32>(layer, Bpsta.RowLength);
   const rowWords = load<u32>(layer, Bpsta.RowWords);
-  const stride = load<u32>(layer, Bpsta.Stride) as usize;
+  const stride = load<u32>(layer, Bpsta.Stride);
   const bits = at(load<u32>(layer, Bpsta.Bits), frame);
   const decay = load<f32>(layer, Bpsta.Decay);
   const kappa = load<f32>(layer, Bpsta.Kappa);

@@ -24,7 +24,7 @@ function population(norm: usize, frame: usize): f64 {
 
 /** Σ I of a sample. */
 export function normSum(norm: usize, frame: usize): void {
-  const rows = load<u32>(norm, Norm.Rows);
+  const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
   const bytes = load<u32>(norm, Norm.Width) * period;
@@ -33,7 +33,7 @@ export function normSum(norm: usize, frame: usize): void {
   for (let c: usize = 0; c < period; c += 16) {
     if (ASC_FEATURE_SIMD) {
       let sum = f32x4.splat(0);
-      for (let y: u32 = 0; y < rows; ++y) {
+      for (let y: usize = 0; y < rows; ++y) {
         const row = field + y * stride + c;
         for (let p: usize = 0; p < bytes; p += period) sum = f32x4.add(sum, v128.load(row + p));
       }
@@ -41,7 +41,7 @@ export function normSum(norm: usize, frame: usize): void {
     } else {
       for (let k = c; k < c + 16; k += 4) {
         let sum: f32 = 0;
-        for (let y: u32 = 0; y < rows; ++y) {
+        for (let y: usize = 0; y < rows; ++y) {
           const row = field + y * stride + k;
           for (let p: usize = 0; p < bytes; p += period) sum += load<f32>(row + p);
         }
@@ -78,7 +78,7 @@ export function normMean(norm: usize, frame: usize): void {
 
 /** Σ (I - μ)² of a sample. */
 export function normSquares(norm: usize, frame: usize): void {
-  const rows = load<u32>(norm, Norm.Rows);
+  const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
   const bytes = load<u32>(norm, Norm.Width) * period;
@@ -89,7 +89,7 @@ export function normSquares(norm: usize, frame: usize): void {
     if (ASC_FEATURE_SIMD) {
       const mean = v128.load(affine + c);
       let sum = f32x4.splat(0);
-      for (let y: u32 = 0; y < rows; ++y) {
+      for (let y: usize = 0; y < rows; ++y) {
         const row = field + y * stride + c;
         for (let p: usize = 0; p < bytes; p += period) {
           const d = f32x4.sub(v128.load(row + p), mean);
@@ -101,7 +101,7 @@ export function normSquares(norm: usize, frame: usize): void {
       for (let k = c; k < c + 16; k += 4) {
         const mean = load<f32>(affine + k);
         let sum: f32 = 0;
-        for (let y: u32 = 0; y < rows; ++y) {
+        for (let y: usize = 0; y < rows; ++y) {
           const row = field + y * stride + k;
           for (let p: usize = 0; p < bytes; p += period) {
             const d = load<f32>(row + p) - mean;
@@ -163,7 +163,7 @@ export function normFixed(norm: usize, frame: usize): void {
 
 /** Σ dy and Σ dy x̂ of a sample. */
 export function normBackwardSum(norm: usize, frame: usize): void {
-  const rows = load<u32>(norm, Norm.Rows);
+  const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
   const bytes = load<u32>(norm, Norm.Width) * period;
@@ -177,7 +177,7 @@ export function normBackwardSum(norm: usize, frame: usize): void {
       const inverse = v128.load(affine + c + 3 * period);
       let sum = f32x4.splat(0);
       let product = f32x4.splat(0);
-      for (let y: u32 = 0; y < rows; ++y) {
+      for (let y: usize = 0; y < rows; ++y) {
         const row = field + y * stride + c;
         const from = delta + y * stride + c;
         for (let p: usize = 0; p < bytes; p += period) {
@@ -195,7 +195,7 @@ export function normBackwardSum(norm: usize, frame: usize): void {
         const inverse = load<f32>(affine + k + 3 * period);
         let sum: f32 = 0;
         let product: f32 = 0;
-        for (let y: u32 = 0; y < rows; ++y) {
+        for (let y: usize = 0; y < rows; ++y) {
           const row = field + y * stride + k;
           const from = delta + y * stride + k;
           for (let p: usize = 0; p < bytes; p += period) {
@@ -231,7 +231,7 @@ export function normBackwardFinish(norm: usize, frame: usize): void {
 
 /** dy becomes dI. */
 export function normBackwardApply(norm: usize, frame: usize): void {
-  const rows = load<u32>(norm, Norm.Rows);
+  const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
   const bytes = load<u32>(norm, Norm.Width) * period;
@@ -239,7 +239,7 @@ export function normBackwardApply(norm: usize, frame: usize): void {
   const delta = at(load<u32>(norm, Norm.Delta), frame);
   const affine = at(load<u32>(norm, Norm.Affine), frame);
   const means = at(load<u32>(norm, Norm.Means), frame);
-  for (let y: u32 = 0; y < rows; ++y) {
+  for (let y: usize = 0; y < rows; ++y) {
     const row = field + y * stride;
     const to = delta + y * stride;
     for (let p: usize = 0; p < bytes; p += period) {

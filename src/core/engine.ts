@@ -257,6 +257,13 @@ export class Engine {
     this.runProgram(this.#reducer.program, lowered.ports.frames);
   }
 
+  /** The running statistics that the last training program left take the place of the old. */
+  takeStatistics(): void {
+    this.model.parameters.forEach((spec, i) => {
+      if (spec.statistic) this.parameter(i).set(this.gradient(i));
+    });
+  }
+
   /** Forgets a program and gives its memory back. */
   drop(key: string): void {
     const lowered = this.#lowered.get(key);

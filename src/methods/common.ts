@@ -10,6 +10,7 @@ import {
   Frame,
   Latency,
   Op,
+  Output,
   Poisson,
   Route,
   Stream,
@@ -24,11 +25,12 @@ import {
   type RouteGeometry,
   size,
 } from "../core/geometry.ts";
-import type { Plan } from "../core/plan.ts";
+import type { Field, Plan } from "../core/plan.ts";
 import { streamKey } from "../core/random.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Conv2dLayer, DenseLayer } from "../layers.ts";
+import type { LossDescriptor, LossReduction } from "../losses.ts";
 import type { Bindings, Initial, ParameterSpec, Ports, Purpose, RecordPort } from "./method.ts";
 
 /** `[C, H, W]` of an extent, for messages. */
@@ -110,6 +112,24 @@ export function pooledLayout(from: Layout, window: number, argument: string): La
     );
   }
   return new Layout(pooled, true);
+}
+
+/** Whether a loss is averaged over the batch; `usual` is the method's choice where the user made none. */
+export function meanLoss(loss: LossDescriptor, usual: LossReduction): boolean {
+  return (loss.reduction ?? usual) === "mean";
+}
+
+/** Fields of an output record that scale its loss. */
+export function lossFields(
+  loss: LossDescriptor,
+  usual: LossReduction,
+  classes: number,
+): Readonly<Record<number, Field>> {
+  const mean = meanLoss(loss, usual);
+  return {
+    [Output.LossScale]: { f32: mean && loss.kind === "squaredError" ? 1 / classes : 1 },
+    [Output.Mean]: mean ? 1 : 0,
+  };
 }
 
 /** Where a layer's bits are: the view of a step, and the address if they are kept a sample. */

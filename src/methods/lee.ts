@@ -17,7 +17,7 @@ import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, Conv2dLayer, LayerDescriptor, Shortcut } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
 import { number, options, positive } from "../validate.ts";
-import { ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
+import { lossFields, meanLoss, ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
 import type { Bindings, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
 
@@ -324,7 +324,7 @@ function lower(
         [Output.Labels]: stem.labels,
         [Output.Delta]: train ? part.membrane : 0,
         [Output.Given]: stem.given,
-        [Output.LossScale]: { f32: 1 },
+        ...lossFields(loss, "sum", classes),
       });
       return { neuron, backward: 0 };
     }
@@ -457,7 +457,6 @@ export const leeMethod: Method<LeeDescriptor> = {
         kind: stage.kind,
         extent: stage.layout.extent,
         spiking: !stage.readout,
-        masked: stage.probability > 0,
         operations: stage.synapses.reduce(
           (sum, { synapse }) => sum + (synapse.kind === "fanout" ? synapse.geometry.operations : 0),
           0,
@@ -467,6 +466,10 @@ export const leeMethod: Method<LeeDescriptor> = {
     return {
       parameters: specs,
       layers: infos,
+      masks: stages
+        .filter((stage) => stage.probability > 0)
+        .map(({ name, layout: { extent } }) => ({ name, extent })),
+      meanLoss: meanLoss(loss, "sum"),
       input,
       classes: stages[stages.length - 1].layout.extent.channels,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,

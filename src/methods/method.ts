@@ -25,6 +25,8 @@ export interface ParameterSpec {
   readonly initial: Initial;
   /** Whether optimizers change it; running statistics and fixed readouts are kept and saved, not learned. */
   readonly trainable: boolean;
+  /** A running statistic: a training program leaves its next value where its gradient would be. */
+  readonly statistic?: boolean;
 }
 
 /** One layer with a spike train of its own. */
@@ -34,10 +36,14 @@ export interface LayerInfo {
   readonly extent: Extent;
   /** Whether it spikes; the readout does not. */
   readonly spiking: boolean;
-  /** Whether a dropout mask acts on its spikes. */
-  readonly masked: boolean;
   /** Multiply-accumulates a step of the dense equivalent of what feeds it; 0 for pooling. */
   readonly operations: number;
+}
+
+/** A dropout mask, one value a position of `extent`, by the name that the caller gives it with. */
+export interface MaskInfo {
+  readonly name: string;
+  readonly extent: Extent;
 }
 
 /** What a program is for. */
@@ -113,10 +119,15 @@ export interface RecordPort {
 export interface Model {
   readonly parameters: readonly ParameterSpec[];
   readonly layers: readonly LayerInfo[];
+  readonly masks: readonly MaskInfo[];
   readonly input: Extent;
   readonly classes: number;
   /** The core's layout of the input, for copying samples in. */
   readonly inputIndex: Int32Array | undefined;
+  /** Its loss is a mean over the batch: losses are given out a sample, and their sum is divided. */
+  readonly meanLoss: boolean;
+  /** Most blocks that a training batch is cut into, each with gradients of its own; MAX_BLOCKS if left out. */
+  readonly blocks?: number;
   /** Its training programs take the optimizer's steps themselves, by `purpose.learn`; `fit` takes none. */
   readonly online?: boolean;
   /** Lays the program out in `plan`. */
