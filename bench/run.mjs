@@ -1,7 +1,11 @@
 // Benchmarks: npm run bench -- [WORKLOAD...] [--threads N] [--json] [--seconds S] [--latency] [--no-chart]
-// Ours and every peer take turns within one run, so that what else the machine does hits all alike.
+// Ours and every peer begin with the same weights and the same batch, and take turns within one run, so that what else
+// the machine does hits all alike.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { drawChart } from "./lib/chart.mjs";
+import { drawChart } from "./chart/draw.mjs";
 import { environment } from "./lib/environment.mjs";
 import { measure, median } from "./lib/measure.mjs";
 import { Ours } from "./lib/ours.mjs";
@@ -18,7 +22,7 @@ const USAGE = `usage: npm run bench -- [WORKLOAD...] [--threads N] [--json] [--s
   --no-chart  do not draw bench/results/ratios.svg`;
 
 const { names, threads, json, seconds, modes, chart } = options();
-const library = await load();
+const { library, io } = await load();
 const here = await environment();
 const say = json ? (text) => console.error(text) : (text) => console.log(text);
 const results = [];
@@ -30,20 +34,29 @@ for (const name of names) {
     say(`${name}: skipped, the library has no ${missing.join(", ")}`);
     continue;
   }
-  await runWorkload(name, workload);
+  try {
+    await runWorkload(name, workload);
+  } catch (error) {
+    // Not left to Node, which would print a line of the minified bundle in front of it.
+    say(`${name}: ${error.stack}`);
+    process.exitCode = 1;
+  }
 }
-if (!json && results.length > 0) {
-  await saveResults(results);
+if (!json && (await saveResults(results)) > 0) {
   if (chart) await drawChart(say);
   await writeDocument();
 }
 
 async function runWorkload(name, workload) {
   const ours = await Ours.create(library, workload, threads);
+  if (ours.threads !== threads) say(`${name}: ours has no ${threads} threads and runs on ${ours.threads}`);
   const peers = [];
+  const folder = await mkdtemp(join(tmpdir(), "spikegrad-bench-"));
   try {
+    const start = join(folder, "start.safetensors");
+    await writeFile(start, ours.start(io));
     for (const [label, peer] of Object.entries(workload.peers)) {
-      const started = await startPeer(peer, threads);
+      const started = await startPeer(peer, threads, start);
       if (started.skip === undefined) peers.push({ label, process: started });
       else say(`${name}: peer ${label} skipped: ${started.skip}`);
     }
@@ -61,6 +74,7 @@ async function runWorkload(name, workload) {
   } finally {
     await ours.close();
     for (const { process } of peers) await process.close();
+    await rm(folder, { recursive: true });
   }
 }
 
@@ -70,11 +84,14 @@ async function runMode(name, mode, ours, peers) {
     ...peers.map(({ label, process }) => ({
       label,
       batch: mode === "latency" ? 1 : process.ready.batch,
-      run: async () => (await process.ask(mode)).ms,
+      run: () => process.ask(mode),
     })),
   ];
-  const [mine, ...others] = await measure(sides, seconds);
-  return others.map((other, i) => {
+  const { timed, others } = await measure(sides, seconds);
+  const [mine, ...rest] = timed;
+  if (rest.length === 0)
+    say(`${name} ${mode}: ours ${(median(mine.times) / mine.batch).toPrecision(3)} ms a sample`);
+  return rest.map((other, i) => {
     const result = {
       workload: name,
       mode,
@@ -90,6 +107,7 @@ async function runMode(name, mode, ours, peers) {
       peer_batch: other.batch,
       ours_threads: ours.threads,
       rounds: mine.times.length,
+      others,
       peer_version: peers[i].process.ready.peer,
       ...here,
     };
@@ -138,7 +156,7 @@ function options() {
 
 async function load() {
   try {
-    return await import("spikegrad");
+    return { library: await import("spikegrad"), io: await import("spikegrad/io") };
   } catch (error) {
     if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
     console.error(`${error.message}\nbuild the library first: npm run build`);

@@ -1,4 +1,5 @@
 // Alternating measurement: one step of every side a round.
+import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const WARM_UP_ROUNDS = 3;
@@ -10,23 +11,44 @@ const PAUSE_MS = 20;
 /**
  * Runs the sides in turn for about `seconds`, after rounds that do not count.
  *
- * @param sides each with `run`, which does one step and answers its milliseconds
- * @returns the sides, each with its `times`
+ * @param sides each with `run`, which does one step and answers `{ ms }`, with `cpu_ms` where another process does it
+ * @returns `timed`: the sides, each with its `times`; `others`: share of the processors that other processes took
  */
 export async function measure(sides, seconds) {
   const timed = sides.map((side) => ({ ...side, times: [] }));
+  let peers = 0;
   const once = async (keep) => {
     for (const side of timed) {
       await sleep(PAUSE_MS);
-      const ms = await side.run();
-      if (keep) side.times.push(ms);
+      const { ms, cpu_ms = 0 } = await side.run();
+      if (!keep) continue;
+      side.times.push(ms);
+      peers += cpu_ms;
     }
   };
   for (let round = 0; round < WARM_UP_ROUNDS; round++) await once(false);
-  const end = performance.now() + seconds * 1e3;
-  for (let round = 0; round < MIN_ROUNDS || (round < MAX_ROUNDS && performance.now() < end); round++)
+  const start = performance.now();
+  const own = process.cpuUsage();
+  const before = processorTimes();
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    if (round >= MIN_ROUNDS && performance.now() - start > seconds * 1e3) break;
     await once(true);
-  return timed;
+  }
+  const after = processorTimes();
+  const { user, system } = process.cpuUsage(own);
+  const others = after.busy - before.busy - (user + system) / 1e3 - peers;
+  return { timed, others: Math.max(0, others / (after.all - before.all)) };
+}
+
+/** Milliseconds of all processors since they started. */
+function processorTimes() {
+  let [busy, all] = [0, 0];
+  for (const { times } of cpus()) {
+    const sum = Object.values(times).reduce((total, ms) => total + ms, 0);
+    all += sum;
+    busy += sum - times.idle;
+  }
+  return { busy, all };
 }
 
 export function median(values) {

@@ -1,4 +1,4 @@
-/** The library's side of a workload, through the public API alone. Every method that is timed answers milliseconds. */
+/** The library's side of a workload, through the public API alone. Every method that is timed answers `{ ms }`. */
 export class Ours {
   #network;
   #data;
@@ -8,11 +8,7 @@ export class Ours {
   static async create(library, workload, threads) {
     const ours = new Ours();
     ours.batch = workload.batch;
-    ours.#network = await library.createNetwork({
-      ...workload.network(library),
-      seed: 1,
-      ...(threads > 1 ? { threads } : {}),
-    });
+    ours.#network = await create(library, { ...workload.network(library), seed: 1 }, threads);
     ours.threads = ours.#network.threads ?? 1;
     ours.#data = workload.data(workload.batch);
     ours.#first = ours.#data.inputs.slice(0, ours.#data.inputs.length / workload.batch);
@@ -24,6 +20,15 @@ export class Ours {
     });
     ours.#steps = steps[Symbol.asyncIterator]();
     return ours;
+  }
+
+  /** Weights, pictures and labels as a safetensors file. */
+  start(io) {
+    const { inputs, shape, labels } = this.#data;
+    const tensors = Object.fromEntries(this.#network.parameters.entries());
+    tensors.input = { shape: [this.batch, ...shape], data: inputs };
+    tensors.label = { shape: [this.batch], data: Int32Array.from(labels) };
+    return io.writeSafetensors(tensors);
   }
 
   /** One training step: encoding, forward, backward, update. */
@@ -53,8 +58,19 @@ export class Ours {
   }
 }
 
+/** On as many threads as asked, on one where the library has no choice. */
+async function create(library, options, threads) {
+  if (threads === 1) return library.createNetwork(options);
+  try {
+    return await library.createNetwork({ ...options, threads });
+  } catch (error) {
+    if (!String(error.argument).endsWith("threads")) throw error;
+    return library.createNetwork(options);
+  }
+}
+
 async function timed(run) {
   const start = performance.now();
   await run();
-  return performance.now() - start;
+  return { ms: performance.now() - start };
 }

@@ -6,18 +6,22 @@ import { fileURLToPath } from "node:url";
 const PYTHONS = [process.env.PYTHON, "python3", "/usr/bin/python3"].filter(Boolean);
 
 const COMMANDS = {
-  torch: (workload, threads) => {
+  torch: (workload, threads, start) => {
     const script = fileURLToPath(new URL("../peers/torch_peer.py", import.meta.url));
     const environment = { OMP_NUM_THREADS: String(threads) };
-    const args = [script, workload, "--threads", String(threads)];
+    const args = [script, workload, "--threads", String(threads), "--start", start];
     return PYTHONS.map((python) => ({ file: python, args, environment }));
   },
 };
 
-/** Starts a peer; `{ skip }` with the reason if it cannot run here. */
-export async function startPeer({ script, workload }, threads) {
+/**
+ * Starts a peer; `{ skip }` with the reason if it cannot run here.
+ *
+ * @param start file with the weights, pictures and labels to begin with
+ */
+export async function startPeer({ script, workload }, threads, start) {
   const reasons = new Set();
-  for (const command of COMMANDS[script](workload, threads)) {
+  for (const command of COMMANDS[script](workload, threads, start)) {
     const peer = new Peer(command);
     const hello = await peer.next().catch((error) => ({ skip: error.message }));
     if (hello.ready !== undefined) {

@@ -10,6 +10,9 @@ const DOCUMENT = new URL("../RESULTS.md", import.meta.url);
 const BEGIN = "<!-- table: written by npm run bench -->";
 const END = "<!-- end of table -->";
 
+/** Share of the machine that other processes may take; beyond it a figure says more about them. */
+const MAX_OTHERS = 0.1;
+
 export function resultLine(result) {
   const {
     workload,
@@ -23,11 +26,13 @@ export function resultLine(result) {
     ratio,
     min_ratio,
     rounds,
+    others,
   } = result;
   return (
     `${workload} ${mode}, ${threads} thread${threads === 1 ? "" : "s"}: ours ${figure(ours_ms)} ms a sample ` +
     `(min ${figure(ours_min_ms)}), ${peer} ${figure(peer_ms)} (min ${figure(peer_min_ms)}), ` +
-    `ratio ${figure(ratio)} (of minima ${figure(min_ratio)}), ${rounds} rounds`
+    `ratio ${figure(ratio)} (of minima ${figure(min_ratio)}), ${rounds} rounds` +
+    (others > MAX_OTHERS ? `; not saved: other processes took ${percent(others)} of the machine` : "")
   );
 }
 
@@ -41,8 +46,10 @@ export function rateLines(workload, { ours, ...peers }) {
   });
 }
 
-/** Puts new results in place of those for the same workload, mode, threads and peer. */
-export async function saveResults(fresh) {
+/** Puts new results, if the machine was free, in place of those for the same workload, mode, threads and peer; how many. */
+export async function saveResults(measured) {
+  const fresh = measured.filter(({ others }) => others <= MAX_OTHERS);
+  if (fresh.length === 0) return 0;
   await mkdir(FOLDER, { recursive: true });
   const kept = (await readResults()).filter((old) => !fresh.some((result) => key(result) === key(old)));
   const order = Object.keys(WORKLOADS);
@@ -55,6 +62,7 @@ export async function saveResults(fresh) {
       a.peer.localeCompare(b.peer),
   );
   await writeFile(RESULTS, `[\n${all.map((result) => `  ${JSON.stringify(result)}`).join(",\n")}\n]\n`);
+  return fresh.length;
 }
 
 /** Draws the tables of RESULTS.md, between its markers, from the saved results. */
@@ -92,11 +100,14 @@ function tables(results) {
     return [
       result.workload,
       result.mode,
-      result.threads,
+      result.ours_threads === result.threads
+        ? result.threads
+        : `${result.threads} (ours ${result.ours_threads})`,
       `${figure(result.ours_ms)} (${figure(result.ours_min_ms)})`,
       result.peer,
       `${figure(result.peer_ms)} (${figure(result.peer_min_ms)})`,
       `**${figure(result.ratio)}×** (${figure(result.min_ratio)}×)`,
+      `${Math.round(result.others * 100)} %`,
       runs.indexOf(run) + 1,
     ];
   });
@@ -118,7 +129,7 @@ function tables(results) {
     "Milliseconds a sample, median (minimum). The ratio is the peer's time over ours, above 1 where ours is faster, for the",
     "medians and (in brackets) the minima.",
     "",
-    table(["workload", "mode", "threads", "ours", "peer", "peer", "ratio", "run"], rows),
+    table(["workload", "mode", "threads", "ours", "peer", "peer", "ratio", "others", "run"], rows),
     "",
     ...runs.map((run, i) => `${i + 1}. ${run}`),
     "",

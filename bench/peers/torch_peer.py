@@ -5,10 +5,15 @@
 Writes one JSON object a line. First {"ready": ...} with versions, or {"skip": "..."} where torch is missing. Then for every
 word read from standard input one answer:
 
-    train     one training step of the batch: encode, forward, backward, update   -> {"ms": ...}
-    infer     one forward pass of the batch, encoding included                     -> {"ms": ...}
-    latency   one forward pass of a single sample                                  -> {"ms": ...}
+    train     one training step of the batch: encode, forward, backward, update   -> {"ms": ..., "cpu_ms": ...}
+    infer     one forward pass of the batch, encoding included                     -> {"ms": ..., "cpu_ms": ...}
+    latency   one forward pass of a single sample                                  -> {"ms": ..., "cpu_ms": ...}
     rates     spikes a neuron and step of every spiking layer, and the input's     -> {"rates": {...}}
+
+`ms` is the time on the wall, `cpu_ms` that of all threads together.
+
+With --start FILE (safetensors) weights, pictures (`input`) and labels (`label`) are those of the file, so that both sides
+of a comparison begin with the same network on the same batch; without it they are drawn at random.
 
 The workloads are written the way such networks are written in PyTorch today: a loop over steps, convolutions and
 products from the library, autograd. Nothing is recorded while a step is timed.
@@ -39,6 +44,20 @@ def targets(labels, classes=10):
 
 def he_normal(*shape):
     return (torch.randn(*shape) * math.sqrt(2 / math.prod(shape[1:]))).requires_grad_()
+
+
+def read_start(path):
+    """The tensors of a safetensors file: 8 bytes with the header's length, the header in JSON, the data."""
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    length = int.from_bytes(content[:8], "little")
+    tensors = {}
+    for name, entry in json.loads(content[8:8 + length]).items():
+        if name != "__metadata__":
+            kind = {"F32": torch.float32, "I32": torch.int32}[entry["dtype"]]
+            at, end = (8 + length + offset for offset in entry["data_offsets"])
+            tensors[name] = torch.frombuffer(content[at:end], dtype=kind).reshape(entry["shape"]).clone()
+    return tensors
 
 
 class Meter:
@@ -130,6 +149,12 @@ class Lee:
         self.optimizer = torch.optim.SGD(self.weights, lr=1e-3)
         self.images = images(batch, 1, 28, 28)
         self.targets = targets(torch.randint(0, 10, (batch,)))
+
+    def begin(self, start):
+        with torch.no_grad():
+            for weight, name in zip(self.weights, ("layer0", "layer2", "layer4", "layer5")):
+                weight.copy_(start[f"{name}.weight"])
+        self.images, self.targets = start["input"], targets(start["label"].long())
 
     def forward(self, images, meter=None):
         conv1, conv2, dense1, dense2 = self.weights
@@ -413,6 +438,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--start")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -421,6 +447,8 @@ def main():
     network = kind(batch)
     if options.steps:
         network.steps = options.steps
+    if options.start:
+        network.begin(read_start(options.start))
 
     def infer(images):
         """Statistics are those of the batch when training, the running ones when not."""
@@ -440,16 +468,17 @@ def main():
     commands = {"train": network.train, "infer": lambda: infer(network.images),
                 "latency": lambda: infer(network.images[:1])}
     python = ".".join(str(part) for part in sys.version_info[:3])
-    ready = {"peer": f"PyTorch {torch.__version__}, Python {python}", "threads": torch.get_num_threads(), "batch": batch}
+    ready = {"peer": f"PyTorch {torch.__version__}, Python {python}", "threads": torch.get_num_threads(), "batch": len(network.images)}
     print(json.dumps({"ready": ready}), flush=True)
     for line in sys.stdin:
         command = line.strip()
         if command == "rates":
             answer = {"rates": rates()}
         elif command in commands:
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             commands[command]()
             answer = {"ms": (time.perf_counter() - start) * 1e3}
+            answer["cpu_ms"] = (time.process_time() - processor) * 1e3
         else:
             answer = {"error": f"unknown command {command!r}; one of train, infer, latency, rates"}
         print(json.dumps(answer), flush=True)

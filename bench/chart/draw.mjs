@@ -1,19 +1,20 @@
-// bench/results/ratios.svg with Observable Plot. Its packages belong to bench/ alone and are installed when first needed.
+// bench/results/ratios.svg with Observable Plot. Its packages belong to this folder alone and are installed when first
+// needed; a manifest further up would hide the library from the rest of bench/.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CHART, readResults } from "./report.mjs";
+import { CHART, readResults } from "../lib/report.mjs";
 
-const BENCH = fileURLToPath(new URL("..", import.meta.url));
+const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 /** Draws the ratios of all saved results; says why where it cannot. */
 export async function drawChart(say) {
   try {
-    if (!existsSync(new URL("../node_modules/@observablehq/plot", import.meta.url))) {
-      say("installing what draws the chart (npm ci in bench/)");
-      await promisify(execFile)("npm", ["ci", "--prefix", BENCH, "--no-audit", "--no-fund"]);
+    if (!existsSync(new URL("node_modules/@observablehq/plot", import.meta.url))) {
+      say("installing what draws the chart (npm ci in bench/chart)");
+      await promisify(execFile)("npm", ["ci", "--prefix", HERE, "--no-audit", "--no-fund"]);
     }
     const Plot = await import("@observablehq/plot");
     const { parseHTML } = await import("linkedom");
