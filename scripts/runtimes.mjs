@@ -1,4 +1,5 @@
-// The runtimes besides Node in which the package is tried: Deno and Bun from npm, Chromium from the system.
+// The runtimes in which the package is tried beside the Node at hand: the newest Node, Deno and Bun from npm, Chromium
+// from the system.
 //   node scripts/runtimes.mjs   installs what is missing and says what there is
 import { execFile } from "node:child_process";
 import { access, constants, readdir, readFile } from "node:fs/promises";
@@ -11,17 +12,20 @@ const home = resolve(dirname(fileURLToPath(import.meta.url)), "../test/delivery"
 
 /**
  * @typedef {{ path: string, version: string } | { missing: string }} Runtime
- * @returns {Promise<{ deno: Runtime, bun: Runtime, chromium: Runtime }>}
+ * @returns {Promise<{ newestNode: Runtime, deno: Runtime, bun: Runtime, chromium: Runtime }>}
  */
 export async function findRuntimes() {
   const problem = await install();
   const explain = (what) => (problem === undefined ? what : `${what}; ${problem}`);
-  const [deno, bun, chromium] = await Promise.all([
+  const newest = `node-${process.platform}-${process.arch}`;
+  const [newestNode, deno, bun, chromium] = await Promise.all([
+    firstThatRuns([join(home, "node_modules", newest, "bin/node")]),
     firstThatRuns(await binaries("@deno", ["deno", "deno.exe"])),
     firstThatRuns(await binaries("@oven", ["bin/bun", "bin/bun.exe"])),
     firstThatRuns(browsers()),
   ]);
   return {
+    newestNode: newestNode ?? { missing: explain(`no ${newest} in test/delivery/node_modules`) },
     deno: deno ?? { missing: explain("no deno binary for this platform in test/delivery/node_modules") },
     bun: bun ?? { missing: explain("no bun binary for this platform in test/delivery/node_modules") },
     chromium: chromium ?? { missing: "no chromium in PATH; SPIKEGRAD_CHROMIUM may name one" },
@@ -58,8 +62,11 @@ async function install() {
 }
 
 async function installed() {
-  const { devDependencies } = JSON.parse(await readFile(join(home, "package.json"), "utf8"));
-  for (const [name, version] of Object.entries(devDependencies)) {
+  const manifest = JSON.parse(await readFile(join(home, "package.json"), "utf8"));
+  const newest = `node-${process.platform}-${process.arch}`;
+  const wanted = { ...manifest.devDependencies };
+  if (newest in manifest.optionalDependencies) wanted[newest] = manifest.optionalDependencies[newest];
+  for (const [name, version] of Object.entries(wanted)) {
     try {
       const file = join(home, "node_modules", name, "package.json");
       if (JSON.parse(await readFile(file, "utf8")).version !== version) return false;

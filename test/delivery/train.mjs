@@ -37,7 +37,7 @@ export async function run() {
 }
 
 /** A bright square a class, at another place, on noise. Integers only, so that no engine's Math has a part in it. */
-function blobs() {
+export function blobs() {
   const samples = (BATCHES * BATCH_SIZE) / 2;
   const inputs = new Uint8Array(samples * SIDE * SIDE);
   const labels = new Uint8Array(samples);

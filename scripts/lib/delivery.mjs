@@ -1,0 +1,129 @@
+// The package as packed, installed in an empty folder, and run in every runtime. Shared by the delivery test and the digest.
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { loadPlaywright } from "../runtimes.mjs";
+
+const execute = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A folder with the packed library installed and `files` beside it. */
+export class Installation {
+  /** @param {string} folder */
+  constructor(folder) {
+    this.folder = folder;
+  }
+
+  /** @param {readonly string[]} files to copy beside the package */
+  static async make(files) {
+    const folder = await mkdtemp(join(tmpdir(), "spikegrad-delivery-"));
+    const installation = new Installation(folder);
+    await writeFile(join(folder, "package.json"), '{ "type": "module" }\n');
+    const { stdout } = await npm(root, "pack", "--ignore-scripts", "--json", "--pack-destination", folder);
+    const packed = join(folder, JSON.parse(stdout)[0].filename);
+    await npm(folder, "install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", packed);
+    for (const file of files) await copyFile(file, join(folder, basename(file)));
+    return installation;
+  }
+
+  async remove() {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /**
+   * Runs a script of the folder in Node, Deno or Bun; what it prints, parsed as JSON.
+   * @param {"node" | "deno" | "bun"} name
+   * @param {string} path of the runtime
+   * @param {string} script
+   * @returns {Promise<any>}
+   */
+  async run(name, path, script) {
+    // Deno without a permission: the default entry must not need one.
+    const words = {
+      node: [],
+      deno: ["run", "--no-prompt", "--no-remote", "--node-modules-dir=manual"],
+      bun: ["run"],
+    };
+    // A home of its own: nothing that a runtime has cached or configured elsewhere takes part.
+    const env = {
+      PATH: process.env.PATH,
+      HOME: this.folder,
+      DENO_DIR: join(this.folder, ".deno"),
+      DENO_NO_UPDATE_CHECK: "1",
+    };
+    const { stdout } = await execute(path, [...words[name], script], {
+      cwd: this.folder,
+      env,
+      timeout: 300_000,
+    });
+    return JSON.parse(stdout);
+  }
+
+  /**
+   * Evaluates an expression in a page of Chromium that is served the folder under a content security policy.
+   * As text: what reaches the page must not have been through a bundler.
+   * @param {string} chromium path
+   * @param {string} policy "" for none
+   * @param {string} expression
+   * @returns {Promise<any>}
+   */
+  async evaluate(chromium, policy, expression) {
+    const server = await serve(this.folder, policy);
+    const playwright = await loadPlaywright();
+    const browser = await playwright.chromium.launch({
+      executablePath: chromium,
+      args: [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+      ],
+    });
+    try {
+      const page = await browser.newPage();
+      await page.goto(`http://localhost:${server.address().port}/page.html`);
+      return await page.evaluate(expression);
+    } finally {
+      await browser.close();
+      server.close();
+    }
+  }
+}
+
+/**
+ * @param {string} cwd
+ * @param {string[]} args
+ */
+function npm(cwd, ...args) {
+  const path = process.env.npm_execpath;
+  const [command, first] = path?.endsWith(".js") ? [process.execPath, [path]] : ["npm", []];
+  return execute(command, [...first, ...args], { cwd, maxBuffer: 1 << 24 });
+}
+
+/** @param {string} folder @param {string} policy */
+async function serve(folder, policy) {
+  /** @type {Record<string, string>} */
+  const types = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    try {
+      const body = await readFile(join(folder, pathname));
+      const type = types[pathname.split(".").pop() ?? ""] ?? "application/octet-stream";
+      response.setHeader("Content-Type", type);
+      if (policy !== "") response.setHeader("Content-Security-Policy", policy);
+      response.end(body);
+    } catch {
+      response.statusCode = 404;
+      response.end();
+    }
+  });
+  await new Promise((listening) => server.listen(0, "localhost", () => listening(undefined)));
+  return server;
+}

@@ -1,0 +1,59 @@
+// Runs as it is in every runtime: trains each method's small network for a few steps and hashes all that came of it.
+import * as spikegrad from "spikegrad";
+import { blobs } from "./train.mjs";
+
+const SIDE = 12;
+const CLASSES = 4;
+
+/** Settings by name. Each is trained for two epochs of five batches. */
+const CASES = {
+  lee: ({ avgPool2d, conv2d, cosine, dense, dropout, lee, poisson, residual, sgd }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: poisson({ steps: 12 }),
+      method: lee({ leak: 0.97 }),
+      layers: [
+        conv2d(8, 5, { padding: 2 }),
+        avgPool2d(2),
+        residual([conv2d(10, 3, { padding: 1 }), conv2d(10, 3, { padding: 1, stride: 2 })]),
+        dropout(0.25),
+        dense(24),
+        dense(CLASSES),
+      ],
+    },
+    fit: {
+      optimizer: sgd({ rate: 0.01, momentum: 0.9, weightDecay: 1e-4 }),
+      schedule: cosine({ warmup: 0.5 }),
+    },
+  }),
+};
+
+/**
+ * SHA-256 over parameters, optimizer state (the checkpoint) and predictions, by case, for one build of the core.
+ *
+ * @param {"simd" | "scalar"} build
+ */
+export async function digest(build) {
+  const hashes = {};
+  for (const [name, settings] of Object.entries(CASES)) {
+    const { network: options, fit } = settings(spikegrad);
+    const network = await spikegrad.createNetwork({ ...options, seed: 7, build });
+    const data = blobs();
+    for await (const _ of network.fit(data, { ...fit, epochs: 2, batchSize: 6 }));
+    const { outputs } = await network.predict(data.inputs);
+    const bytes = new Uint8Array(outputs.data.buffer, outputs.data.byteOffset, outputs.data.byteLength);
+    hashes[name] = await sha256([network.checkpoint(), bytes]);
+    network.dispose();
+  }
+  return hashes;
+}
+
+/** Both builds. */
+export async function digests() {
+  return { simd: await digest("simd"), scalar: await digest("scalar") };
+}
+
+async function sha256(parts) {
+  const digest = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
