@@ -16,12 +16,10 @@ import {
 
 /** The cases are kept beside the repository: they are shared with other implementations. */
 const FOLDER = fileURLToPath(new URL("../../shared/golden/", import.meta.url));
-const METHODS = ["lee"];
+const METHODS = ["lee", "optimizers"];
 const OTHERS = ["optimizers.safetensors"];
 const FILES = existsSync(FOLDER)
-  ? readdirSync(FOLDER).filter(
-      (file) => OTHERS.includes(file) || METHODS.some((method) => file.startsWith(`${method}-`)),
-    )
+  ? readdirSync(FOLDER).filter((file) => OTHERS.includes(file) || METHODS.includes(file.split(/[-.]/, 1)[0]!))
   : [];
 
 function load(file: string): GoldenCase {
