@@ -55,36 +55,38 @@ export async function evaluate(
   const samples = runner.checkData("data", data);
   const { labels } = data;
   const { classes } = runner;
+  const { count } = samples;
   const confusion = new Int32Array(classes * classes);
   const spikeSums = new Float64Array(runner.counters);
   let loss = 0;
   let correct = 0;
   let among = 0;
   let operations = 0n;
-  for (let first = 0; first < samples.count; first += batchSize) {
-    const count = Math.min(batchSize, samples.count - first);
-    const order = Uint32Array.from({ length: count }, (_, i) => first + i);
-    const capacity = Math.min(batchSize, samples.count);
-    const lowered = runner.engine.lower("evaluate", runner.purpose("infer", capacity, { count: true }));
-    runner.load(lowered, samples, order, labels, 0, 0);
-    await runner.runEach(lowered, count);
-    const outputs = runner.outputs(lowered, count);
-    loss += runner.sumLosses(lowered, count, "evaluation", order);
-    for (let i = 0; i < count; i++) {
-      const label = labels[first + i];
-      const answer = argmax(outputs, i * classes, classes);
-      confusion[label * classes + answer]++;
-      if (answer === label) correct++;
-      if (rankOf(outputs, i * classes, classes, label) < topK) among++;
+  await runner.alone(async () => {
+    for (let first = 0; first < samples.count; first += batchSize) {
+      const count = Math.min(batchSize, samples.count - first);
+      const order = Uint32Array.from({ length: count }, (_, i) => first + i);
+      const capacity = Math.min(batchSize, samples.count);
+      const lowered = runner.engine.lower("evaluate", runner.purpose("infer", capacity, { count: true }));
+      runner.load(lowered, samples, order, labels, 0, 0);
+      await runner.runEach(lowered, count);
+      const outputs = runner.outputs(lowered, count);
+      loss += runner.sumLosses(lowered, count, "evaluation", order);
+      for (let i = 0; i < count; i++) {
+        const label = labels[first + i];
+        const answer = argmax(outputs, i * classes, classes);
+        confusion[label * classes + answer]++;
+        if (answer === label) correct++;
+        if (rankOf(outputs, i * classes, classes, label) < topK) among++;
+      }
+      const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
+      for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
+      const pairs = runner.engine.u32(lowered.ports.operations, count * 2);
+      for (let i = 0; i < count; i++) operations += BigInt(pairs[2 * i]) + (BigInt(pairs[2 * i + 1]) << 32n);
+      onProgress?.(first + count, samples.count);
     }
-    const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
-    for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
-    const pairs = runner.engine.u32(lowered.ports.operations, count * 2);
-    for (let i = 0; i < count; i++) operations += BigInt(pairs[2 * i]) + (BigInt(pairs[2 * i + 1]) << 32n);
-    onProgress?.(first + count, samples.count);
-  }
+  });
   if (runner.description.encoder.kind === "spikes") spikeSums[0] = countNonZero(samples.values);
-  const { count } = samples;
   const activity = (name: string, kind: string, neurons: number, sum: number): LayerActivity => ({
     name,
     kind,
@@ -129,14 +131,16 @@ export async function predict(
   integer("firstSample", firstSample, 0);
   const samples = runner.checkInputs(inputs);
   const data = new Float32Array(samples.count * runner.classes);
-  for (let first = 0; first < samples.count; first += BATCH) {
-    const count = Math.min(BATCH, samples.count - first);
-    const lowered = runner.engine.lower("predict", runner.purpose("infer", count));
-    const order = Uint32Array.from({ length: count }, (_, i) => first + i);
-    runner.load(lowered, samples, order, undefined, epoch, firstSample);
-    await runner.runEach(lowered, count);
-    data.set(runner.engine.f32(lowered.ports.outputs, count * runner.classes), first * runner.classes);
-  }
+  await runner.alone(async () => {
+    for (let first = 0; first < samples.count; first += BATCH) {
+      const count = Math.min(BATCH, samples.count - first);
+      const lowered = runner.engine.lower("predict", runner.purpose("infer", count));
+      const order = Uint32Array.from({ length: count }, (_, i) => first + i);
+      runner.load(lowered, samples, order, undefined, epoch, firstSample);
+      await runner.runEach(lowered, count);
+      data.set(runner.engine.f32(lowered.ports.outputs, count * runner.classes), first * runner.classes);
+    }
+  });
   const classes = Int32Array.from({ length: samples.count }, (_, i) =>
     argmax(data, i * runner.classes, runner.classes),
   );

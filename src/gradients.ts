@@ -46,7 +46,6 @@ export async function differentiate(
   integer("epoch", epoch, 0);
   integer("firstSample", firstSample, 0);
   for (const what of record) choice("record", what, ["spikes", "membranes"]);
-  const engine = runner.engine;
   const { count } = samples;
   const keep = { spikes: record.includes("spikes"), membranes: record.includes("membranes") };
   if (dropoutMasks) checkMasks(runner, dropoutMasks, count);
@@ -56,29 +55,32 @@ export async function differentiate(
     given: given !== undefined,
   });
   const key = `gradients ${keep.spikes} ${keep.membranes} ${purpose.masks} ${purpose.given}`;
-  const lowered = engine.lower(key, purpose);
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  runner.load(lowered, samples, order, labels, epoch, firstSample);
-  if (given) engine.f32(lowered.ports.given, given.length).set(given);
-  if (dropoutMasks) loadMasks(runner, lowered, dropoutMasks, count);
-  await runner.run(lowered);
-  const sum = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
-  const loss = runner.model.meanLoss ? sum / count : sum;
-  engine.reduce(lowered);
-  const gradients: Record<string, Tensor> = {};
-  const statistics: Record<string, Tensor> = {};
-  runner.model.parameters.forEach((spec, i) => {
-    if (!spec.trainable && !spec.statistic) return;
-    (spec.statistic ? statistics : gradients)[spec.name] = {
-      shape: spec.shape,
-      data: engine.gather(i, engine.gradient(i)),
-    };
+  return await runner.alone(async () => {
+    const { engine } = runner;
+    const lowered = engine.lower(key, purpose);
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    runner.load(lowered, samples, order, labels, epoch, firstSample);
+    if (given) engine.f32(lowered.ports.given, given.length).set(given);
+    if (dropoutMasks) loadMasks(runner, lowered, dropoutMasks, count);
+    await runner.run(lowered);
+    const sum = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
+    const loss = runner.model.meanLoss ? sum / count : sum;
+    engine.reduce(lowered);
+    const gradients: Record<string, Tensor> = {};
+    const statistics: Record<string, Tensor> = {};
+    runner.model.parameters.forEach((spec, i) => {
+      if (!spec.trainable && !spec.statistic) return;
+      (spec.statistic ? statistics : gradients)[spec.name] = {
+        shape: spec.shape,
+        data: engine.gather(i, engine.gradient(i)),
+      };
+    });
+    const outputs = { shape: [count, runner.classes], data: runner.outputs(lowered, count) };
+    const records = readRecords(runner, lowered, count);
+    // Records are large and rarely asked for twice.
+    if (keep.spikes || keep.membranes) engine.drop(key);
+    return { loss, outputs, gradients, statistics, records };
   });
-  const outputs = { shape: [count, runner.classes], data: runner.outputs(lowered, count) };
-  const records = readRecords(runner, lowered, count);
-  // Records are large and rarely asked for twice.
-  if (keep.spikes || keep.membranes) engine.drop(key);
-  return { loss, outputs, gradients, statistics, records };
 }
 
 function checkMasks(runner: Runner, masks: Readonly<Record<string, Float32Array>>, count: number): void {

@@ -409,6 +409,7 @@ export class Network {
       },
       step: (gradients) => {
         const engine = this.#runner.engine;
+        this.#runner.requireIdle("optimizer.step");
         if (!engine.gradients) engine.takeGradients(1);
         putGradients(engine, gradients);
         state.step();

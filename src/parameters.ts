@@ -43,6 +43,7 @@ export function openParameters(runner: Runner): Parameters {
       }
       const bad = data.findIndex((x) => !Number.isFinite(x));
       if (bad >= 0) throw new ArgumentError(`parameters["${name}"][${bad}]`, data[bad], "a finite number");
+      runner.requireIdle("parameters.set");
       runner.engine.scatter(i, data, runner.engine.parameter(i));
     },
     entries: () => specs.map((spec) => [spec.name, get(spec.name)]),

@@ -15,6 +15,8 @@ export class Runner {
   readonly model: Model;
   readonly classes: number;
   #engine: Engine | undefined;
+  #last: Promise<void> = Promise.resolve();
+  #computing = 0;
 
   constructor(description: NetworkDescription, engine: Engine) {
     this.description = description;
@@ -35,6 +37,29 @@ export class Runner {
 
   dispose(): void {
     this.#engine = undefined;
+  }
+
+  /** Runs `work` when all that was asked for earlier is done: programs, gradients and scratch memory are shared. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#last;
+    let done = (): void => {};
+    this.#last = new Promise((resolve) => {
+      done = resolve;
+    });
+    this.#computing++;
+    try {
+      await before;
+      return await work();
+    } finally {
+      this.#computing--;
+      done();
+    }
+  }
+
+  /** Refuses what would change the result of a computation under way. */
+  requireIdle(what: string): void {
+    if (this.#computing > 0)
+      throw new StateError(`${what}: the network is computing; wait for what was asked of it before`);
   }
 
   purpose(mode: Purpose["mode"], capacity: number, more: Partial<Purpose> = {}): Purpose {

@@ -96,6 +96,8 @@ export class Trainer {
 
   /** The network as a file; with the state of the last `fit` if `state` says so. */
   save(state: boolean): Uint8Array {
+    // Weights that change within a batch are no state to go on from.
+    if (this.#runner.model.online) this.#runner.requireIdle(state ? "checkpoint" : "save");
     const tensors = new Map<string, Tensor>();
     let record: TrainingRecord | undefined;
     if (state) {
@@ -178,6 +180,7 @@ export class Trainer {
         }
       }
     }
+    this.#runner.requireIdle("fit");
     const capacity = Math.min(settings.batchSize, samples.count);
     this.#training?.state.dispose();
     const state = new OptimizerState(engine, settings.optimizer);
@@ -219,83 +222,90 @@ export class Trainer {
     capacity: number,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Progress> {
-    const { settings, state } = training;
+    const { settings } = training;
     const { count } = samples;
     const { batchSize, epochs } = settings;
     const steps = Math.ceil(count / batchSize);
     const layers = this.#runner.model.layers.filter((layer) => layer.spiking);
     const neurons = layers.reduce((sum, layer) => sum + size(layer.extent), 0);
     let order: Uint32Array | undefined;
+    let ordered = -1;
     let spent = 0;
     let done = 0;
     while (training.epoch < epochs) {
-      const { epoch } = training;
-      for (; training.step < steps; ) {
-        if (signal?.aborted) return;
-        const began = performance.now();
-        const engine = this.#runner.engine;
-        order ??= settings.shuffle
-          ? engine.permutation(count, epoch, Stream.Shuffle)
+      if (signal?.aborted) return;
+      const began = performance.now();
+      const { epoch, step } = training;
+      if (order === undefined || ordered !== epoch) {
+        order = settings.shuffle
+          ? this.#runner.engine.permutation(count, epoch, Stream.Shuffle)
           : Uint32Array.from({ length: count }, (_, i) => i);
-        const batch = order.subarray(
-          training.step * batchSize,
-          Math.min((training.step + 1) * batchSize, count),
-        );
-        const rate =
-          settings.optimizer.rate *
-          scheduleFactor(settings.schedule ?? undefined, epoch * steps + training.step, steps, epochs);
-        state.rate = rate;
-        const lowered = engine.lower("train", this.#purpose(capacity, state));
-        this.#runner.load(lowered, samples, batch, labels, epoch, 0);
-        await this.#runner.run(lowered);
-        const where = `epoch ${epoch}, step ${training.step}`;
-        const loss = this.#runner.sumLosses(lowered, batch.length, where, batch);
-        if (!this.#runner.model.online) {
-          engine.reduce(lowered);
-          state.step();
-          engine.takeStatistics();
-        }
-        const correct = this.#runner.countCorrect(this.#runner.outputs(lowered, batch.length), batch, labels);
-        const spikeCount = this.#runner.sumSpikes(lowered, batch.length);
-        training.loss += loss;
-        training.correct += correct;
-        training.seen += batch.length;
-        training.step++;
-        this.step++;
-        spent += (performance.now() - began) / 1000;
-        done += batch.length;
-        const samplesPerSecond = done / spent;
-        const left = (epochs - epoch) * count - training.seen;
-        const progress: Progress = {
-          epoch,
-          epochs,
-          step: training.step,
-          steps,
-          samples: training.seen,
-          loss: loss / batch.length,
-          accuracy: correct / batch.length,
-          epochLoss: training.loss / training.seen,
-          epochAccuracy: training.correct / training.seen,
-          spikesPerNeuron: neurons ? spikeCount / (neurons * batch.length) : 0,
-          rate,
-          samplesPerSecond,
-          secondsLeft: left / samplesPerSecond,
-        };
-        if (training.step === steps) {
-          // The position moves on before the record is given out: a checkpoint taken there begins the next epoch.
-          training.epoch++;
-          training.step = 0;
-          training.loss = 0;
-          training.correct = 0;
-          training.seen = 0;
-          this.epoch++;
-          order = undefined;
-          yield progress;
-          break;
-        }
-        yield progress;
+        ordered = epoch;
       }
+      const batch = order.subarray(step * batchSize, Math.min((step + 1) * batchSize, count));
+      const rate =
+        settings.optimizer.rate *
+        scheduleFactor(settings.schedule ?? undefined, epoch * steps + step, steps, epochs);
+      const found = await this.#learn(training, samples, labels, batch, capacity, rate, step + 1 === steps);
+      spent += (performance.now() - began) / 1000;
+      done += batch.length;
+      const samplesPerSecond = done / spent;
+      yield {
+        epoch,
+        epochs,
+        step: step + 1,
+        steps,
+        samples: found.seen,
+        loss: found.loss / batch.length,
+        accuracy: found.correct / batch.length,
+        epochLoss: found.epochLoss / found.seen,
+        epochAccuracy: found.epochCorrect / found.seen,
+        spikesPerNeuron: neurons ? found.spikes / (neurons * batch.length) : 0,
+        rate,
+        samplesPerSecond,
+        secondsLeft: ((epochs - epoch) * count - found.seen) / samplesPerSecond,
+      };
     }
+  }
+
+  /**
+   * One batch and one step of the optimizer. Parameters and position change at once, so that no checkpoint finds them out
+   * of tune; after the `last` batch of an epoch the position is the beginning of the next.
+   */
+  async #learn(
+    training: Training,
+    samples: Samples,
+    labels: ArrayLike<number>,
+    batch: Uint32Array,
+    capacity: number,
+    rate: number,
+    last: boolean,
+  ) {
+    const runner = this.#runner;
+    return await runner.alone(async () => {
+      const { engine } = runner;
+      const { epoch, step } = training;
+      training.state.rate = rate;
+      const lowered = engine.lower("train", this.#purpose(capacity, training.state));
+      runner.load(lowered, samples, batch, labels, epoch, 0);
+      await runner.run(lowered);
+      const loss = runner.sumLosses(lowered, batch.length, `epoch ${epoch}, step ${step}`, batch);
+      if (!runner.model.online) {
+        engine.reduce(lowered);
+        training.state.step();
+        engine.takeStatistics();
+      }
+      const correct = runner.countCorrect(runner.outputs(lowered, batch.length), batch, labels);
+      const spikes = runner.sumSpikes(lowered, batch.length);
+      const epochLoss = training.loss + loss;
+      const epochCorrect = training.correct + correct;
+      const seen = training.seen + batch.length;
+      const next = last ? [epoch + 1, 0, 0, 0, 0] : [epoch, step + 1, epochLoss, epochCorrect, seen];
+      [training.epoch, training.step, training.loss, training.correct, training.seen] = next;
+      this.step++;
+      if (last) this.epoch++;
+      return { loss, correct, spikes, epochLoss, epochCorrect, seen };
+    });
   }
 
   #checkSame(file: ModelFile): void {

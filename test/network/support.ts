@@ -1,0 +1,48 @@
+import { type Dataset, SpikegradError, type Tensor } from "spikegrad";
+import { expect } from "vitest";
+import { generator } from "./cases.ts";
+
+/** Random pixels in [0, 1] (or [-1, 1]) with random labels. */
+export function dataset(
+  count: number,
+  shape: readonly number[],
+  classes: number,
+  option: { seed?: number; signed?: boolean } = {},
+): Dataset & { inputs: Float32Array; labels: Int32Array } {
+  const random = generator(option.seed ?? 1);
+  const size = shape.reduce((a, b) => a * b, 1);
+  return {
+    inputs: Float32Array.from({ length: count * size }, () => (option.signed ? 2 * random() - 1 : random())),
+    labels: Int32Array.from({ length: count }, () => Math.floor(random() * classes)),
+    shape: [...shape],
+    classes,
+  };
+}
+
+/** The bits of a list of numbers, so that -0 and 0 differ. */
+export function bits(data: Float32Array): Uint32Array {
+  return new Uint32Array(data.slice().buffer);
+}
+
+/** Bits of named tensors. */
+export function bitsOf(tensors: Iterable<readonly [string, Tensor]>): Record<string, Uint32Array> {
+  return Object.fromEntries([...tensors].map(([name, { data }]) => [name, bits(data)]));
+}
+
+/** The error that a call ends in, at once or later. */
+export async function failure(call: () => unknown): Promise<SpikegradError> {
+  try {
+    await call();
+  } catch (error) {
+    expect(error, String(error)).toBeInstanceOf(SpikegradError);
+    return error as SpikegradError;
+  }
+  throw new Error("no error was thrown");
+}
+
+/** Walks an async iterable to its end. */
+export async function drain<T>(iterable: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of iterable) list.push(item);
+  return list;
+}
