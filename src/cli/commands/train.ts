@@ -1,0 +1,233 @@
+import { basename } from "node:path";
+import { Command } from "commander";
+import {
+  cosine,
+  type FitOptions,
+  loadNetwork,
+  type Network,
+  type ScheduleDescriptor,
+  sgd,
+} from "../../index.ts";
+import { settings as describeSettings, positionIn } from "../checkpoints.ts";
+import { choose, readDatasets } from "../datasets.ts";
+import { describeNetwork } from "../describe.ts";
+import { checkOutput, checkpointBeside, readModelFile, samePath } from "../files.ts";
+import { Interrupted, interrupted } from "../interrupt.ts";
+import { makeNetwork, type NetworkSettings } from "../networks.ts";
+import * as option from "../options.ts";
+import { DEFAULTS, setting, UsageError } from "../options.ts";
+import { PRESETS } from "../presets.ts";
+import { accuracyLine, evaluate } from "../report.ts";
+import { clean, whole } from "../terminal.ts";
+import { train } from "../training.ts";
+
+interface TrainOptions extends NetworkSettings {
+  readonly data?: string;
+  readonly trainImages?: number;
+  readonly testImages?: number;
+  readonly epochs?: number;
+  readonly batch?: number;
+  readonly rate?: number;
+  readonly momentum?: number;
+  readonly weightDecay?: number;
+  readonly schedule?: ScheduleDescriptor | null;
+  readonly out: string;
+  readonly force?: boolean;
+  readonly checkpoint?: string;
+  readonly checkpointEvery?: number;
+  readonly resume?: string;
+}
+
+/** Options that a checkpoint answers. */
+const SETTLED = [
+  "network",
+  "steps",
+  "gain",
+  "leak",
+  "dropout",
+  "seed",
+  "batch",
+  "rate",
+  "momentum",
+  "weightDecay",
+  "schedule",
+] as const;
+
+const EXAMPLES = `
+Examples:
+  spikegrad train --out lenet.safetensors
+      the preset "lenet" on MNIST, one epoch
+  spikegrad train --data fashion/ --epochs 5 --checkpoint fashion.checkpoint --out fashion.safetensors
+      a folder of IDX files, with a checkpoint every ${DEFAULTS.checkpointEvery} batches
+  spikegrad train --resume fashion.checkpoint --data fashion/ --out fashion.safetensors
+      goes on where that run stopped, to the same bits
+  spikegrad train --network net.json --train-images 5000 --out net.safetensors
+      a network of your own; net.json holds what createNetwork takes, e.g.
+      { "layers": [{ "kind": "dense", "out": 100 }, { "kind": "dense", "out": 10 }] }
+
+Ctrl-C finishes the batch in work, writes a checkpoint and says how to go on; twice stops at once.`;
+
+export function trainCommand(): Command {
+  const presets = Object.entries(PRESETS).map(([name, { about }]) => `${name} (${about})`);
+  return new Command("train")
+    .description("train a network and write it to a file")
+    .addOption(
+      setting("--data <name>", '"mnist" or a folder with its four IDX files', option.text, DEFAULTS.data),
+    )
+    .addOption(
+      setting(
+        "--network <name>",
+        `${presets.join(", ")}, or a JSON file of network options`,
+        option.text,
+        DEFAULTS.network,
+      ),
+    )
+    .addOption(setting("--steps <T>", "time steps a sample", option.integer(1), DEFAULTS.steps))
+    .addOption(
+      setting(
+        "--gain <g>",
+        "probability of a spike a step where a pixel is white",
+        option.positive,
+        DEFAULTS.gain,
+      ),
+    )
+    .addOption(
+      setting("--leak <l>", "factor of the membranes from step to step", option.positive, DEFAULTS.leak),
+    )
+    .addOption(setting("--dropout <p>", "probability of dropout after hidden layers", option.fraction, 0))
+    .addOption(setting("--seed <n>", "seed of all random numbers", option.integer(0), DEFAULTS.seed))
+    .addOption(setting("--epochs <n>", "passes over the training set", option.integer(1), DEFAULTS.epochs))
+    .addOption(setting("--batch <n>", "samples a batch", option.integer(1), DEFAULTS.batch))
+    .addOption(
+      setting("--rate <r>", "learning rate; holds for its batch size only", option.positive, DEFAULTS.rate),
+    )
+    .addOption(setting("--momentum <m>", "of SGD", option.fraction, DEFAULTS.momentum))
+    .addOption(setting("--weight-decay <d>", "of SGD", option.notNegative, DEFAULTS.weightDecay))
+    .addOption(
+      setting(
+        "--schedule <s>",
+        "of the rate: none, cosine[:WARMUP-EPOCHS] or step:EPOCHS[:FACTOR]",
+        option.schedule,
+        `cosine:${DEFAULTS.warmup}`,
+      ),
+    )
+    .addOption(setting("--train-images <n>", "train on this many, drawn once", option.integer(1), "all"))
+    .addOption(setting("--test-images <n>", "test on this many, 0 for no test", option.integer(0), "all"))
+    .addOption(setting("--out <file>", "where to write the network", option.text).makeOptionMandatory())
+    .option("--force", "replace files that are there")
+    .addOption(setting("--checkpoint <file>", "keep what is needed to go on", option.text))
+    .addOption(
+      setting(
+        "--checkpoint-every <n>",
+        "batches between checkpoints",
+        option.integer(1),
+        DEFAULTS.checkpointEvery,
+      ),
+    )
+    .addOption(
+      setting("--resume <file>", "go on from a checkpoint, with its settings", option.text).conflicts([
+        ...SETTLED,
+      ]),
+    )
+    .addHelpText("after", EXAMPLES)
+    .action(trainAction);
+}
+
+async function trainAction(options: TrainOptions): Promise<void> {
+  const { data: name = DEFAULTS.data, out, force = false, resume, checkpoint } = options;
+  if (options.checkpointEvery !== undefined && checkpoint === undefined) {
+    throw new UsageError("--checkpoint-every goes with --checkpoint FILE");
+  }
+  if (samePath(out, checkpoint)) throw new UsageError("--out and --checkpoint name the same file");
+  if (samePath(out, resume)) throw new UsageError("--out and --resume name the same file");
+  await checkOutput(out, force);
+  if (checkpoint !== undefined) await checkOutput(checkpoint, force || samePath(checkpoint, resume));
+
+  const start = resume === undefined ? undefined : await readModelFile(resume);
+  const trainImages = options.trainImages ?? (start && positionIn(start)?.samples);
+  const sets = await readDatasets(name);
+  const data = choose(sets.train, trainImages, "--train-images");
+  const tests = options.testImages === 0 ? undefined : choose(sets.test, options.testImages, "--test-images");
+  const network = await (start ? loadNetwork(start) : makeNetwork(options, data.shape));
+  const fit = fitOptions(options, start);
+
+  process.stdout.write(
+    `network   ${describeNetwork(network)}\n` +
+      `data      ${clean(name)}: ${whole(data.labels.length)} training images\n` +
+      `training  ${start ? `resumed from ${clean(resume!)}` : describeFit(fit)}\n`,
+  );
+  const spare = checkpointBeside(out);
+  await train({
+    network,
+    data,
+    fit,
+    out,
+    replace: force,
+    ...(checkpoint === undefined
+      ? {}
+      : { checkpoint: { path: checkpoint, every: options.checkpointEvery ?? DEFAULTS.checkpointEvery } }),
+    // What this run came from may be replaced by where it got to.
+    spare: { path: spare, replace: samePath(spare, resume) },
+    resumeCommand: (path) => resumeCommand(options, path),
+  });
+  if (tests) await test(network, tests);
+  network.dispose();
+}
+
+async function test(network: Network, data: Parameters<typeof evaluate>[1]): Promise<void> {
+  process.stdout.write(`tested    ${accuracyLine(await evaluate(network, data))}\n`);
+  if (interrupted()) throw new Interrupted();
+}
+
+function fitOptions(options: TrainOptions, resume: Uint8Array | undefined): FitOptions {
+  if (resume) return options.epochs === undefined ? { resume } : { resume, epochs: options.epochs };
+  const {
+    epochs = DEFAULTS.epochs,
+    batch = DEFAULTS.batch,
+    rate = DEFAULTS.rate,
+    momentum = DEFAULTS.momentum,
+    weightDecay = DEFAULTS.weightDecay,
+    schedule = cosine({ warmup: DEFAULTS.warmup }),
+  } = options;
+  return {
+    epochs,
+    batchSize: batch,
+    optimizer: sgd({ rate, momentum, weightDecay }),
+    ...(schedule === null ? {} : { schedule }),
+  };
+}
+
+/** `1 epoch in batches of 32; sgd rate 0.002, …; cosine warmup 0` */
+export function describeFit({ epochs, batchSize, optimizer, schedule }: FitOptions): string {
+  const passes = `${epochs} ${epochs === 1 ? "epoch" : "epochs"} in batches of ${batchSize}`;
+  return `${passes}; ${describeSettings(optimizer)}; schedule ${describeSettings(schedule)}`;
+}
+
+/** The command that goes on from a checkpoint of a run with these options. */
+export function resumeCommand(
+  options: Pick<TrainOptions, "data" | "out" | "testImages" | "checkpoint" | "checkpointEvery" | "force">,
+  path: string,
+): string {
+  const words = [...invocation(), "train", "--resume", path];
+  const more = (flag: string, value: string | number | undefined): void => {
+    if (value !== undefined) words.push(flag, String(value));
+  };
+  more("--data", options.data);
+  more("--test-images", options.testImages);
+  more("--checkpoint", options.checkpoint);
+  more("--checkpoint-every", options.checkpointEvery);
+  more("--out", options.out);
+  if (options.force) words.push("--force");
+  return words.map(quote).join(" ");
+}
+
+/** How this program was called. */
+function invocation(): string[] {
+  const script = process.argv[1] ?? "";
+  return basename(script) === "cli.js" ? ["node", script] : ["spikegrad"];
+}
+
+function quote(word: string): string {
+  const visible = clean(word);
+  return /^[\w./:@%+=,-]+$/.test(visible) ? visible : `'${visible.replaceAll("'", "'\\''")}'`;
+}
