@@ -18,6 +18,7 @@ export const enum Op {
   ForBlocks, // body; for every block of samples that this rank owns
   ForSamples, // body; samples of the block, ascending
   ForSteps, // body, count, direction (1 up, 0 down)
+  ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
   Clear, // view, bytes
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
   // encode
@@ -45,6 +46,12 @@ export const enum Op {
   NormBackwardSum,
   NormBackwardFinish,
   NormBackwardApply,
+  FieldPoolForward, // field pool record
+  FieldPoolBackward,
+  DirectGather, // direct record
+  DirectForward,
+  DirectBackward,
+  Deliver, // deliver record
   // neurons
   LeeForward,
   LeeFactor,
@@ -56,10 +63,13 @@ export const enum Op {
   BpstaBackward,
   Vote, // vote record
   VoteBackward,
+  SurrogateForward,
+  SurrogateBackward,
   // learning
   SquaredError,
   CrossEntropy,
   GivenGradient,
+  StepLoss, // step loss record
   Reduce,
   Sgd, // update record
   Adam, // update record
@@ -178,6 +188,52 @@ export const enum Bias {
   Channels = 16, // stored channels, a multiple of 4
   Bias = 20, // view of the biases, or 0: the field starts at 0
   Gradient = 24, // view of their gradient
+  Size = 28,
+}
+
+/** Pooling of currents: windows that do not overlap, from a (bordered) field to a contiguous one. */
+export const enum FieldPool {
+  From = 0, // view of the first real position
+  Stride = 4, // bytes between rows
+  Channels = 8, // stored channels
+  Window = 12,
+  Rows = 16, // of the result
+  Columns = 20,
+  Scale = 24, // f32: 1/window² for the average, 0 for the maximum
+  To = 28, // view
+  Index = 32, // view: i32, place of each maximum in its window; 0 if not kept
+  Pooled = 36, // view: D of the result
+  Delta = 40, // view of the first real position: D of the field
+  DeltaStride = 44,
+  Size = 48,
+}
+
+/** The first dense synapse under direct input, for a whole batch. */
+export const enum Direct {
+  Input = 0, // view: f32 [count]
+  Count = 4,
+  List = 8, // view, a sample apart: scratch of 16 + 8 · count bytes
+  Weight = 12, // view
+  WeightStride = 16, // bytes between the rows of two inputs
+  Outputs = 20, // padded
+  Bias = 24, // view
+  Current = 28, // view, a sample apart
+  Sum = 32, // view, a sample apart: D summed over steps
+  Gradient = 36, // view
+  BiasGradient = 40, // view
+  Scratch = 44, // view: 8 bytes a sample of the batch
+  Size = 48,
+}
+
+/** G of every neuron and step in front of a dense synapse. */
+export const enum Deliver {
+  Weight = 0, // view
+  WeightStride = 4,
+  Neurons = 8, // padded, a multiple of 4
+  Vectors = 12, // outputs in vectors of four f32
+  Delta = 16, // view, a step apart: D
+  Delivered = 20, // view, a step apart: G
+  Steps = 24,
   Size = 28,
 }
 
@@ -316,6 +372,66 @@ export const enum Vote {
   Delta = 16, // view: dL/dcount, f32 [classes]
   Delivered = 20, // view: G, f32 [classes × voters]
   Size = 24,
+}
+
+/** `surrogate` neurons: u of step t lies one step of its view behind u of step t - 1. */
+export const enum Surrogate {
+  Rows = 0,
+  RowLength = 4,
+  RowWords = 8,
+  Current = 12, // view of the first real position of I_t
+  CurrentStride = 16, // bytes between rows
+  Previous = 20, // view of u_{t-1}, f32 [rows × row length]; in place if its step is 0 bytes
+  Synaptic = 24, // view of c, or 0
+  Bits = 28, // view
+  Spikes = 32, // view of a u32
+  Threshold = 36, // f32
+  Decay = 40, // f32 β
+  SynapticDecay = 44, // f32 α
+  ResetToZero = 48, // 1, or 0 to subtract θ
+  Derivative = 52, // Derivative
+  Slope = 56, // f32: k, or π k / 2 for atan
+  Height = 60, // f32: 1, or k / 2 for atan
+  Delivered = 64, // view: G_t, or dL/du_t
+  Carried = 68, // view: U_{t+1}, becomes U_t
+  Trace = 72, // view: D_{t+1}, becomes D_t; 0 without α
+  Delta = 76, // view of the first real position of D_t, or 0
+  DeltaStride = 80,
+  Sum = 84, // view: Σ_t D_t, or 0
+  Amplitude = 88, // view of the dropout mask, or 0
+  Size = 92,
+}
+
+export const enum Derivative {
+  One = 0, // the loss reads membranes
+  FastSigmoid = 1,
+  Atan = 2,
+  Boxcar = 3,
+}
+
+/** A loss over all steps of the last layer. */
+export const enum StepLoss {
+  Kind = 0, // StepLossKind
+  OnRate = 4, // 1: reads spikes, 0: membranes
+  Steps = 8,
+  Classes = 12,
+  Membrane = 16, // view of u_1, a step apart
+  Bits = 20, // view, a step apart
+  Sum = 24, // view: Σ_t of what it reads, 0 at the start of a sample
+  Outputs = 28, // view: f32 [classes]
+  Losses = 32, // view: one f32 a sample
+  Labels = 36, // view: one i32 a sample
+  Given = 40, // view: dL/dy
+  Delta = 44, // view, a step apart: dL/du_t or dL/ds_t; 0 if not training
+  LossScale = 48, // f32
+  Mean = 52, // 1: the loss is a mean over the batch
+  Size = 56,
+}
+
+export const enum StepLossKind {
+  Given = 0,
+  CrossEntropy = 1,
+  SquaredError = 2,
 }
 
 export const enum Poisson {

@@ -22,9 +22,14 @@ import {
   normSquares,
   normSum,
 } from "./synapse/batchnorm";
+import { stepLoss } from "./learn/steps";
+import { surrogateBackward, surrogateForward } from "./neuron/surrogate";
 import { biasBackward, biasForward } from "./synapse/bias";
+import { deliver } from "./synapse/deliver";
+import { directBackward, directForward, directGather } from "./synapse/direct";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
 import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/pool";
+import { fieldPoolBackward, fieldPoolForward } from "./synapse/fieldpool";
 import { routeBackward, routeForward } from "./synapse/route";
 import { at } from "./view";
 
@@ -79,6 +84,14 @@ export function execute(pc: usize, end: usize, frame: usize): void {
           execute(body, next, frame);
         }
         store<u32>(frame, 0, Frame.Step);
+        break;
+      }
+      case Op.ForBatch: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const control = load<u32>(frame, Frame.Control) as usize;
+        const last = load<u32>(control, Control.EndBlock) == load<u32>(control, Control.Blocks);
+        if (operand(pc, 1) ? last : load<u32>(control, Control.FirstBlock) == 0) execute(body, next, frame);
         break;
       }
       case Op.Clear:
@@ -162,6 +175,23 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.NormBackwardApply:
         normBackwardApply(operand(pc, 0), frame);
+      case Op.FieldPoolForward:
+        fieldPoolForward(operand(pc, 0), frame);
+        break;
+      case Op.FieldPoolBackward:
+        fieldPoolBackward(operand(pc, 0), frame);
+        break;
+      case Op.DirectGather:
+        directGather(operand(pc, 0), frame);
+        break;
+      case Op.DirectForward:
+        directForward(operand(pc, 0), frame);
+        break;
+      case Op.DirectBackward:
+        directBackward(operand(pc, 0), frame);
+        break;
+      case Op.Deliver:
+        deliver(operand(pc, 0), frame);
         break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);
@@ -189,6 +219,11 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.VoteBackward:
         voteBackward(operand(pc, 0), frame);
+      case Op.SurrogateForward:
+        surrogateForward(operand(pc, 0), frame);
+        break;
+      case Op.SurrogateBackward:
+        surrogateBackward(operand(pc, 0), frame);
         break;
       case Op.SquaredError:
         squaredError(operand(pc, 0), frame);
@@ -198,6 +233,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.GivenGradient:
         givenGradient(operand(pc, 0), frame);
+        break;
+      case Op.StepLoss:
+        stepLoss(operand(pc, 0), frame);
         break;
       case Op.Reduce:
         reduce(operand(pc, 0), operand(pc, 1), frame);

@@ -66,6 +66,7 @@ export {
 } from "./losses.ts";
 export type { MethodDescriptor } from "./methods/index.ts";
 export { type LeeDescriptor, lee } from "./methods/lee.ts";
+export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
 export type { Optimizer } from "./optimizer.ts";

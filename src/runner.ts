@@ -77,7 +77,7 @@ export class Runner {
 
   #blocks(samples: number): number {
     return Math.min(
-      blockCount(samples, this.engine.parameterLength),
+      blockCount(samples, this.engine.blockLength),
       this.model.blocks ?? Number.POSITIVE_INFINITY,
     );
   }

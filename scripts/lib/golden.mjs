@@ -172,6 +172,20 @@ const MAPPERS = {
     needs: ["createNetwork", "lee", "spikes", "conv2d", "dense", "avgPool2d", "dropout", "neuron"],
     run: runLee,
   },
+  surrogate: {
+    needs: [
+      "createNetwork",
+      "surrogate",
+      "spikes",
+      "conv2d",
+      "dense",
+      "maxPool2d",
+      "avgPool2d",
+      "neuron",
+      "crossEntropy",
+    ],
+    run: runSurrogate,
+  },
   optimizers: { needs: ["createNetwork", "lee", "spikes", "dense"], run: runOptimizers },
 };
 
@@ -232,6 +246,46 @@ function weightLayer(library, layer, name) {
     options.shortcut = { from: `layer${from}`, conv, stride };
   }
   return library.conv2d(layer.out, layer.k, options);
+}
+
+async function runSurrogate({ description, tensors }, library, build) {
+  const { layers, alpha } = description;
+  if (!Array.isArray(layers) || layers.length === 0) throw new UnusableFile("the case has no layers");
+  const { shape, data } = given(tensors, "input");
+  const [steps, batch, ...input] = shape;
+  const network = await library.createNetwork({
+    input,
+    encoder: library.spikes({ steps }),
+    method: library.surrogate({
+      decay: description.beta,
+      ...(alpha === null || alpha === undefined ? {} : { synapticDecay: alpha }),
+      threshold: description.threshold,
+      derivative: description.surrogate,
+      slope: description.slope,
+      reset: description.reset,
+    }),
+    layers: layers.map((layer) => {
+      if (layer.kind === "node") return library.neuron();
+      if (layer.kind === "maxpool") return library.maxPool2d(layer.size);
+      if (layer.kind === "avgpool") return library.avgPool2d(layer.size);
+      return weightLayer(library, layer);
+    }),
+    loss: library.crossEntropy({ on: "membrane" }),
+    build,
+  });
+  try {
+    requireBuild(network, build);
+    for (const name of network.parameters.names()) network.parameters.set(name, given(tensors, name).data);
+    const answer = await network.gradients(batchFirst(data, steps, batch), given(tensors, "label").data, {
+      record: ["spikes", "membranes"],
+    });
+    const answers = collect(answer);
+    // The file's output are the last neurons' membranes at every step; the library's is their mean.
+    answers.output = answers[`layer${layers.length - 1}.membranes`];
+    return answers;
+  } finally {
+    network.dispose();
+  }
 }
 
 /** What `network.gradients` answered, under the file's names. */

@@ -41,6 +41,7 @@ export class Engine {
   /** f32 elements of all parameters, padding included. */
   readonly parameterLength: number;
   readonly #parameters: number;
+  #wholeLength = 0;
   #gradients = 0;
   #gradientBlocks = 0;
   #reducer: { address: number; program: Program } | undefined;
@@ -52,10 +53,15 @@ export class Engine {
     this.#arena = arena;
     this.model = model;
     this.#key = seedKey(seed);
+    // Those whose gradient is summed over the whole batch at once come first: the others' have a buffer a block behind them.
     let length = 0;
-    for (const spec of model.parameters) {
-      this.#offsets.push(length * 4);
-      length += Math.ceil(spec.length / 16) * 16;
+    for (const whole of [true, false]) {
+      model.parameters.forEach((spec, i) => {
+        if ((spec.whole === true) !== whole) return;
+        this.#offsets[i] = length * 4;
+        length += Math.ceil(spec.length / 16) * 16;
+      });
+      if (whole) this.#wholeLength = length;
     }
     this.parameterLength = length;
     this.#parameters = arena.take(length * 4, "the parameters");
@@ -124,6 +130,16 @@ export class Engine {
 
   get gradientBytes(): number {
     return this.parameterLength * 4;
+  }
+
+  /** f32 elements of the parameters whose gradients are summed block by block. */
+  get blockLength(): number {
+    return this.parameterLength - this.#wholeLength;
+  }
+
+  /** Bytes of the gradients of `blocks` blocks: what is summed over the whole batch, then a buffer a block. */
+  #gradientRoom(blocks: number): number {
+    return (this.#wholeLength + blocks * this.blockLength) * 4;
   }
 
   get gradients(): number {
@@ -198,7 +214,8 @@ export class Engine {
     return {
       parameters: this.model.parameters.map((_, i) => this.parameterAddress(i)),
       gradients: this.#gradients,
-      gradientBytes: this.gradientBytes,
+      blockGradients: this.#gradients + this.#wholeLength * 4,
+      blockBytes: this.blockLength * 4,
       gradientOffsets: this.#offsets,
       ...this.#key,
       ln: (x) => this.#core.ln(x),
@@ -210,7 +227,7 @@ export class Engine {
     const plan = new Plan(SIZING_BASE, 1);
     this.model.lower(plan, purpose, this.#bindings());
     plan.finish();
-    return plan.bytes + (purpose.mode === "train" ? purpose.blocks * this.gradientBytes : 0);
+    return plan.bytes + (purpose.mode === "train" ? this.#gradientRoom(purpose.blocks) : 0);
   }
 
   /** The program for `purpose`, lowered when first asked for; `key` names what it is for. */
@@ -245,14 +262,14 @@ export class Engine {
     this.#reducer = undefined;
     this.#gradientBlocks = 0;
     this.#gradients = 0;
-    this.#gradients = this.#arena.take(blocks * this.gradientBytes, "the gradients");
+    this.#gradients = this.#arena.take(this.#gradientRoom(blocks), "the gradients");
     this.#gradientBlocks = blocks;
   }
 
   /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
   reduce(lowered: Lowered): void {
     this.#reducer ??= this.place("the reduction", (plan) =>
-      plan.emit(Op.Reduce, this.#gradients, this.gradientBytes),
+      plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4),
     );
     this.runProgram(this.#reducer.program, lowered.ports.frames);
   }

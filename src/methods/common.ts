@@ -48,6 +48,7 @@ export class ParameterList {
     shape: readonly number[],
     geometry: FanoutGeometry,
     initial: (fanIn: number) => Initial,
+    whole = false,
   ): number {
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     return this.#push({
@@ -57,15 +58,23 @@ export class ParameterList {
       index: geometry.weightIndex,
       fanIn,
       initial: initial(fanIn),
+      whole,
       trainable: true,
     });
   }
 
   /** One value a channel, padded to whole vectors: biases, scales, statistics. */
-  vector(name: string, channels: number, fanIn: number, initial: Initial, trainable = true): number {
+  vector(
+    name: string,
+    channels: number,
+    fanIn: number,
+    initial: Initial,
+    trainable = true,
+    whole = false,
+  ): number {
     const length = Math.ceil(channels / 4) * 4;
     const index = () => Int32Array.from({ length: channels }, (_, i) => i);
-    return this.#push({ name, shape: [channels], length, index, fanIn, initial, trainable });
+    return this.#push({ name, shape: [channels], length, index, fanIn, initial, whole, trainable });
   }
 
   #push(spec: ParameterSpec): number {
@@ -125,11 +134,18 @@ export function lossFields(
   usual: LossReduction,
   classes: number,
 ): Readonly<Record<number, Field>> {
+  const { scale, mean } = lossScale(loss, usual, classes);
+  return { [Output.LossScale]: scale, [Output.Mean]: mean };
+}
+
+/** What a sample's loss is multiplied by, and 1 if the loss is a mean over the batch. */
+export function lossScale(
+  loss: LossDescriptor,
+  usual: LossReduction,
+  classes: number,
+): { scale: Field; mean: number } {
   const mean = meanLoss(loss, usual);
-  return {
-    [Output.LossScale]: { f32: mean && loss.kind === "squaredError" ? 1 / classes : 1 },
-    [Output.Mean]: mean ? 1 : 0,
-  };
+  return { scale: { f32: mean && loss.kind === "squaredError" ? 1 / classes : 1 }, mean: mean ? 1 : 0 };
 }
 
 /** Where a layer's bits are: the view of a step, and the address if they are kept a sample. */
@@ -164,6 +180,8 @@ export class Stem {
   readonly #outputs: number;
   readonly #losses: number;
   readonly #given: number;
+  /** View of the frames of a sample as given. */
+  readonly frames: number;
   readonly #inputs: number;
   readonly #inputLength: number;
   readonly #poisson: number;
@@ -210,7 +228,7 @@ export class Stem {
     const moving = encoder.kind === "spikes" && !live;
     this.#inputLength = input.length * (moving ? encoder.steps : 1);
     this.#inputs = plan.take(capacity * this.#inputLength * 4, 64);
-    const frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
+    this.frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
     this.#poisson = 0;
     this.#latency = 0;
     if (encoder.kind === "spikes" || encoder.kind === "direct") {
@@ -218,7 +236,7 @@ export class Stem {
         [Activity.Kind]: ActivityKind.Values,
         [Activity.Rows]: input.rows,
         [Activity.RowLength]: input.rowLength,
-        [Activity.Data]: frames,
+        [Activity.Data]: this.frames,
       });
       return;
     }
@@ -230,7 +248,7 @@ export class Stem {
         [Latency.Rows]: input.rows,
         [Latency.RowLength]: input.rowLength,
         [Latency.RowWords]: input.rowWords,
-        [Latency.Input]: frames,
+        [Latency.Input]: this.frames,
         [Latency.Bits]: bits,
         [Latency.Steps]: this.steps,
         [Latency.Last]: encoder.steps - 1,
@@ -250,7 +268,7 @@ export class Stem {
       [Poisson.Rows]: input.rows,
       [Poisson.RowLength]: input.rowLength,
       [Poisson.RowWords]: input.rowWords,
-      [Poisson.Input]: frames,
+      [Poisson.Input]: this.frames,
       [Poisson.Limits]: this.scratch(Math.ceil(count / 16) * 64),
       [Poisson.Bits]: bits,
       [Poisson.Amplitude]: signs,
@@ -300,6 +318,15 @@ export class Stem {
       [Activity.RowWords]: layout.rowWords,
       [Activity.Data]: bits,
       [Activity.Amplitude]: amplitude,
+    });
+  }
+
+  /** Activity record of every place of a layer, spiking or not. */
+  everything(layout: Layout): number {
+    return this.plan.record(Activity.Size, {
+      [Activity.Kind]: ActivityKind.All,
+      [Activity.Rows]: layout.rows,
+      [Activity.RowLength]: layout.rowLength,
     });
   }
 
@@ -360,6 +387,18 @@ export class Stem {
     plan.emit(Op.Dropout, record);
   }
 
+  /** View of a parameter. */
+  parameter(i: number): number {
+    return this.plan.view(this.bindings.parameters[i]);
+  }
+
+  /** View of a parameter's gradient: the block's, or the one of the whole batch. 0 when not training. */
+  gradient(i: number, whole = false): number {
+    if (this.purpose.mode !== "train") return 0;
+    const { gradients, gradientOffsets, blockBytes } = this.bindings;
+    return this.plan.view(gradients + gradientOffsets[i], { block: whole ? 0 : blockBytes });
+  }
+
   /** Fanout record: `target` is a view of accumulators or deltas, `delivered` of the presynaptic G (0 if not needed). */
   fanout(
     activity: number,
@@ -369,14 +408,12 @@ export class Stem {
     delivered: number,
   ): number {
     const { plan, bindings } = this;
-    const gradient = bindings.gradients + bindings.gradientOffsets[parameter];
     return plan.record(Fanout.Size, {
       [Fanout.Activity]: activity,
       [Fanout.Columns]: plan.table(geometry.columns),
       [Fanout.RowTable]: plan.table(geometry.rows),
       [Fanout.Weight]: plan.view(bindings.parameters[parameter]),
-      [Fanout.Gradient]:
-        this.purpose.mode === "train" ? plan.view(gradient, { block: bindings.gradientBytes }) : 0,
+      [Fanout.Gradient]: this.gradient(parameter),
       [Fanout.Target]: target,
       [Fanout.TargetStride]: geometry.target.stride,
       [Fanout.WeightStride]: geometry.weightStride,
@@ -406,7 +443,7 @@ export class Stem {
     const { plan, purpose, bindings } = this;
     plan.loop(Op.ForBlocks, [], () => {
       if (purpose.mode === "train") {
-        this.clear(plan.view(bindings.gradients, { block: bindings.gradientBytes }), bindings.gradientBytes);
+        this.clear(plan.view(bindings.blockGradients, { block: bindings.blockBytes }), bindings.blockBytes);
       }
       plan.loop(Op.ForSamples, [], body);
     });

@@ -1,12 +1,13 @@
 import { ArgumentError } from "../errors.ts";
 import { type LeeDescriptor, leeMethod } from "./lee.ts";
 import type { Method } from "./method.ts";
+import { type SurrogateDescriptor, surrogateMethod } from "./surrogate.ts";
 
 /** A gradient method. Plain data. */
-export type MethodDescriptor = LeeDescriptor;
+export type MethodDescriptor = LeeDescriptor | SurrogateDescriptor;
 
 // biome-ignore lint/suspicious/noExplicitAny: each method takes its own descriptor, looked up by its kind
-const METHODS: Readonly<Record<string, Method<any>>> = { lee: leeMethod };
+const METHODS: Readonly<Record<string, Method<any>>> = { lee: leeMethod, surrogate: surrogateMethod };
 
 /** The method of a descriptor. */
 export function methodOf<D extends MethodDescriptor>(descriptor: D): Method<D> {

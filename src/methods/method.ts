@@ -23,6 +23,8 @@ export interface ParameterSpec {
   /** Inputs of one output: what initialisers scale with. */
   readonly fanIn: number;
   readonly initial: Initial;
+  /** Its gradient is summed over the whole batch at once, not block by block. */
+  readonly whole?: boolean;
   /** Whether optimizers change it; running statistics and fixed readouts are kept and saved, not learned. */
   readonly trainable: boolean;
   /** A running statistic: a training program leaves its next value where its gradient would be. */
@@ -68,10 +70,12 @@ export interface Purpose {
 export interface Bindings {
   /** Byte address of each parameter, in the order of the specs. */
   readonly parameters: readonly number[];
-  /** Byte address of the gradient buffer of block 0, and bytes a block; 0 when not training. */
+  /** Byte address of the gradients of block 0; 0 when not training. */
   readonly gradients: number;
-  readonly gradientBytes: number;
-  /** Offset of each parameter within a gradient buffer. */
+  /** Byte address of those that have a buffer a block, and bytes of such a buffer. */
+  readonly blockGradients: number;
+  readonly blockBytes: number;
+  /** Offset of each parameter's gradient in block 0. */
   readonly gradientOffsets: readonly number[];
   readonly key0: number;
   readonly key1: number;

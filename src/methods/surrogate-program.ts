@@ -1,0 +1,379 @@
+import {
+  BackwardFlags,
+  Bias,
+  Deliver,
+  Derivative,
+  Direct,
+  FieldPool,
+  Op,
+  StepLoss,
+  StepLossKind,
+  Surrogate,
+} from "../../assembly/abi.ts";
+import type { FanoutGeometry, Layout } from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import type { LossDescriptor } from "../losses.ts";
+import { lossScale, Stem } from "./common.ts";
+import type { Bindings, Ports, Purpose } from "./method.ts";
+import type { SurrogateDescriptor } from "./surrogate.ts";
+
+/** A weight layer, the pool behind it if any, and its neurons. */
+export interface Stage {
+  /** Name of the neurons and of what is recorded of them. */
+  readonly name: string;
+  readonly kind: "conv2d" | "dense";
+  /** Where the weights lead, and how. */
+  readonly layout: Layout;
+  readonly geometry: FanoutGeometry;
+  /** Parameters. */
+  readonly weight: number;
+  readonly bias: number;
+  readonly pool: { readonly average: boolean; readonly window: number; readonly layout: Layout } | undefined;
+  readonly neurons: Layout;
+  readonly threshold: number;
+  /** How often the current is computed: at every step, or, being the same at all, once a sample or for a whole batch. */
+  readonly current: "step" | "sample" | "batch";
+  probability: number;
+}
+
+export interface SurrogateNetwork {
+  readonly stages: readonly Stage[];
+  readonly input: Layout;
+  readonly descriptor: SurrogateDescriptor;
+  readonly encoder: EncoderDescriptor;
+  readonly loss: LossDescriptor;
+}
+
+/** Derivative, and the two coefficients that the core takes: k and 1, or π k / 2 and k / 2. */
+function derivativeOf({ derivative, slope }: SurrogateDescriptor): {
+  kind: Derivative;
+  a: number;
+  b: number;
+} {
+  if (derivative === "atan") return { kind: Derivative.Atan, a: (Math.PI / 2) * slope, b: slope / 2 };
+  return { kind: derivative === "boxcar" ? Derivative.Boxcar : Derivative.FastSigmoid, a: slope, b: 1 };
+}
+
+/**
+ * The program: forward layer by layer, each all its steps, keeping bits and u; backward likewise from the last layer, so that
+ * all G of a dense layer are one product. What is constant over the steps of direct input is computed once.
+ */
+export function lowerSurrogate(
+  { stages, input, descriptor, encoder, loss }: SurrogateNetwork,
+  plan: Plan,
+  purpose: Purpose,
+  bindings: Bindings,
+): Ports {
+  const train = purpose.mode === "train";
+  const live = purpose.mode === "step";
+  const last = stages.length - 1;
+  const classes = stages[last].neurons.extent.channels;
+  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length + 1);
+  const { steps } = stem;
+  const onRate = loss.on === "rate";
+  const synaptic = descriptor.synapticDecay !== undefined;
+  const { kind, a, b } = derivativeOf(descriptor);
+
+  /** Memory of the rank's, one piece of `bytes` a step. */
+  const everyStep = (bytes: number, more = 0) => plan.perRank(bytes * (steps + more), { step: bytes });
+  /** Memory of each sample of the batch. */
+  const everySample = (bytes: number) =>
+    plan.view(plan.take(Math.ceil(bytes / 64) * 64 * purpose.capacity, 64), {
+      sample: Math.ceil(bytes / 64) * 64,
+    });
+
+  const parts = stages.map((stage, i) => {
+    const { layout, neurons, pool, geometry, name, current } = stage;
+    const { target } = geometry;
+    const bytes = neurons.length * 4;
+    const once = current !== "step";
+    const field = current === "batch" ? everySample(target.bytes) : plan.perRank(target.bytes);
+    const fieldOrigin = plan.shift(field, target.origin);
+    const pooled = pool ? plan.perRank(bytes) : 0;
+    const index = pool && !pool.average && train ? (once ? plan.perRank(bytes) : everyStep(bytes)) : 0;
+    // One row before the first step stays 0. The last layer's membranes are the answer's even when not training.
+    const kept = (train || i === last) && !live;
+    const previous = kept ? everyStep(bytes, 1) : plan.perRank(bytes);
+    const membrane = kept ? plan.shift(previous, bytes) : previous;
+    const trace = synaptic ? plan.perRank(bytes) : 0;
+    const bits = stem.bits(neurons, purpose.record.spikes);
+    let amplitude = 0;
+    let amplitudes = 0;
+    if (train && stage.probability > 0) {
+      if (purpose.record.spikes) {
+        amplitudes = plan.take(purpose.capacity * bytes);
+        amplitude = plan.view(amplitudes, { sample: bytes });
+      } else amplitude = plan.perRank(bytes);
+    }
+    if (bits.address) {
+      stem.records.push({
+        name: `${name}.spikes`,
+        address: bits.address,
+        kind: "bits",
+        layout: neurons,
+        steps,
+        amplitude: amplitudes,
+      });
+    }
+    const membranes = purpose.record.membranes ? stem.values(`${name}.membranes`, neurons, true) : 0;
+
+    // Backward. D of a pool's field or of a convolution is held for one step, D of a dense layer for all.
+    const delivered = train ? everyStep(bytes) : 0;
+    const carried = train ? plan.perRank(bytes) : 0;
+    const deltaTrace = train && synaptic ? plan.perRank(bytes) : 0;
+    const sum = train && once ? (current === "batch" ? everySample(bytes) : plan.perRank(bytes)) : 0;
+    const pooledDelta = train && pool && !once ? plan.perRank(bytes) : 0;
+    const fieldDelta =
+      train && current !== "batch"
+        ? stage.kind === "dense"
+          ? everyStep(target.bytes)
+          : plan.perRank(target.bytes)
+        : 0;
+    const deltaOrigin = fieldDelta ? plan.shift(fieldDelta, target.origin) : 0;
+
+    const row = { [Surrogate.Rows]: neurons.rows, [Surrogate.RowLength]: neurons.rowLength };
+    const neuron = plan.record(Surrogate.Size, {
+      ...row,
+      [Surrogate.RowWords]: neurons.rowWords,
+      [Surrogate.Current]: pool ? pooled : fieldOrigin,
+      [Surrogate.CurrentStride]: pool ? neurons.rowLength * 4 : target.stride,
+      [Surrogate.Previous]: previous,
+      [Surrogate.Synaptic]: trace,
+      [Surrogate.Bits]: bits.view,
+      [Surrogate.Spikes]: stem.counter(i + 1),
+      [Surrogate.Threshold]: { f32: stage.threshold },
+      [Surrogate.Decay]: { f32: descriptor.decay },
+      [Surrogate.SynapticDecay]: { f32: descriptor.synapticDecay ?? 0 },
+      [Surrogate.ResetToZero]: descriptor.reset === "zero" ? 1 : 0,
+      [Surrogate.Derivative]: i === last && !onRate ? Derivative.One : kind,
+      [Surrogate.Slope]: { f32: a },
+      [Surrogate.Height]: { f32: b },
+      [Surrogate.Delivered]: delivered,
+      [Surrogate.Carried]: carried,
+      [Surrogate.Trace]: deltaTrace,
+      [Surrogate.Delta]: once ? 0 : pool ? pooledDelta : deltaOrigin,
+      [Surrogate.DeltaStride]: pool ? neurons.rowLength * 4 : target.stride,
+      [Surrogate.Sum]: sum,
+      [Surrogate.Amplitude]: amplitude,
+    });
+    const pooling = (from: number) =>
+      pool
+        ? plan.record(FieldPool.Size, {
+            [FieldPool.From]: fieldOrigin,
+            [FieldPool.Stride]: target.stride,
+            [FieldPool.Channels]: neurons.channels,
+            [FieldPool.Window]: pool.window,
+            [FieldPool.Rows]: neurons.extent.height,
+            [FieldPool.Columns]: neurons.extent.width,
+            [FieldPool.Scale]: { f32: pool.average ? 1 / (pool.window * pool.window) : 0 },
+            [FieldPool.To]: pooled,
+            [FieldPool.Index]: index,
+            [FieldPool.Pooled]: from,
+            [FieldPool.Delta]: deltaOrigin,
+            [FieldPool.DeltaStride]: target.stride,
+          })
+        : 0;
+    const bias = plan.record(Bias.Size, {
+      [Bias.Field]: fieldOrigin,
+      [Bias.Stride]: target.stride,
+      [Bias.Rows]: layout.rows,
+      [Bias.RowLength]: layout.rowLength,
+      [Bias.Channels]: layout.channels,
+      [Bias.Bias]: stem.parameter(stage.bias),
+    });
+    const biasBackward =
+      train && current !== "batch"
+        ? plan.record(Bias.Size, {
+            [Bias.Field]: deltaOrigin,
+            [Bias.Stride]: target.stride,
+            [Bias.Rows]: layout.rows,
+            [Bias.RowLength]: layout.rowLength,
+            [Bias.Channels]: layout.channels,
+            [Bias.Gradient]: stem.gradient(stage.bias),
+          })
+        : 0;
+    return {
+      stage,
+      bytes,
+      once,
+      field,
+      fieldDelta,
+      deltaOrigin,
+      sum,
+      membrane,
+      previous,
+      kept,
+      trace,
+      bits: bits.view,
+      amplitude,
+      membranes,
+      delivered,
+      carried,
+      deltaTrace,
+      neuron,
+      pooling: pooling(once ? sum : pooledDelta),
+      bias,
+      biasBackward,
+      activity: stem.activityOf(neurons, bits.view, amplitude),
+    };
+  });
+  type Part = (typeof parts)[number];
+
+  const synapses = parts.map(({ stage, field, fieldDelta }, i) => {
+    const before = i > 0 ? parts[i - 1] : undefined;
+    const activity = before?.activity ?? stem.activity;
+    const forward = stem.fanout(activity, stage.geometry, stage.weight, field, 0);
+    if (!train || stage.current === "batch") return { forward, weight: 0, deliver: 0 };
+    const weight = stem.fanout(activity, stage.geometry, stage.weight, fieldDelta, 0);
+    if (!before) return { forward, weight, deliver: 0 };
+    const deliver =
+      stage.kind === "dense"
+        ? plan.record(Deliver.Size, {
+            [Deliver.Weight]: stem.parameter(stage.weight),
+            [Deliver.WeightStride]: stage.geometry.weightStride,
+            [Deliver.Neurons]: before.stage.neurons.length,
+            [Deliver.Vectors]: stage.layout.channels / 4,
+            [Deliver.Delta]: fieldDelta,
+            [Deliver.Delivered]: before.delivered,
+            [Deliver.Steps]: steps,
+          })
+        : stem.fanout(
+            stem.everything(before.stage.neurons),
+            stage.geometry,
+            stage.weight,
+            fieldDelta,
+            before.delivered,
+          );
+    return { forward, weight, deliver };
+  });
+
+  const direct = stages[0].current === "batch" ? directOf(stem, stages[0], parts[0], input) : 0;
+
+  const readout = parts[last];
+  const total = plan.perRank(readout.bytes);
+  const { scale, mean } = lossScale(loss, "mean", classes);
+  const stepLoss = plan.record(StepLoss.Size, {
+    [StepLoss.Kind]: purpose.given
+      ? StepLossKind.Given
+      : loss.kind === "crossEntropy"
+        ? StepLossKind.CrossEntropy
+        : StepLossKind.SquaredError,
+    [StepLoss.OnRate]: onRate ? 1 : 0,
+    [StepLoss.Steps]: steps,
+    [StepLoss.Classes]: classes,
+    [StepLoss.Membrane]: readout.membrane,
+    [StepLoss.Bits]: readout.bits,
+    [StepLoss.Sum]: total,
+    [StepLoss.Outputs]: stem.outputs,
+    [StepLoss.Losses]: stem.losses,
+    [StepLoss.Labels]: stem.labels,
+    [StepLoss.Given]: stem.given,
+    [StepLoss.Delta]: readout.delivered,
+    [StepLoss.LossScale]: scale,
+    [StepLoss.Mean]: mean,
+  });
+
+  const current = (part: Part, i: number) => {
+    if (part.stage.current !== "batch") {
+      plan.emit(Op.BiasForward, part.bias);
+      plan.emit(Op.FanoutForward, synapses[i].forward);
+    }
+    if (purpose.count) plan.emit(Op.CountOperations, synapses[i].forward, stem.operations);
+    if (part.pooling) plan.emit(Op.FieldPoolForward, part.pooling);
+  };
+
+  const forward = () => {
+    stem.encode();
+    if (!live) stem.clear(total, readout.bytes);
+    parts.forEach((part, i) => {
+      const { stage } = part;
+      const { layout, geometry } = stage;
+      // Borders take what falls outside; it must not pile up. Without one the biases write every place.
+      if (geometry.target.bytes > layout.length * 4) stem.clear(part.field, geometry.target.bytes);
+      if (!live) {
+        if (!part.kept) stem.clear(part.previous, part.bytes);
+        if (part.trace) stem.clear(part.trace, part.bytes);
+      }
+      if (part.amplitude) stem.dropout(stage.name, stage.neurons, part.amplitude, stage.probability, i);
+      if (part.once) current(part, i);
+      plan.loop(Op.ForSteps, [steps, 1], () => {
+        if (!part.once) current(part, i);
+        plan.emit(Op.SurrogateForward, part.neuron);
+        if (part.membranes) plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
+      });
+    });
+    plan.emit(Op.StepLoss, stepLoss);
+  };
+
+  const gradients = (part: Part, i: number) => {
+    if (part.pooling) plan.emit(Op.FieldPoolBackward, part.pooling);
+    plan.emit(Op.BiasBackward, part.biasBackward);
+    plan.emit(Op.FanoutBackward, synapses[i].weight, BackwardFlags.Weight);
+  };
+
+  const backward = () => {
+    for (let i = last; i >= 0; i--) {
+      const part = parts[i];
+      const { stage } = part;
+      stem.clear(part.carried, part.bytes);
+      if (part.deltaTrace) stem.clear(part.deltaTrace, part.bytes);
+      if (part.sum) stem.clear(part.sum, part.bytes);
+      plan.loop(Op.ForSteps, [steps, 0], () => {
+        plan.emit(Op.SurrogateBackward, part.neuron);
+        if (part.once) return;
+        gradients(part, i);
+        if (i > 0 && stage.kind === "conv2d")
+          plan.emit(Op.FanoutBackward, synapses[i].deliver, BackwardFlags.Deliver);
+      });
+      if (stage.current === "sample") {
+        if (!part.pooling) {
+          const { stride } = stage.geometry.target;
+          const rowBytes = stage.layout.rowLength * 4;
+          plan.emit(Op.Copy, part.deltaOrigin, part.sum, stage.layout.rows, rowBytes, stride, rowBytes);
+        }
+        gradients(part, i);
+      }
+      if (i > 0 && stage.kind === "dense") plan.emit(Op.Deliver, synapses[i].deliver);
+    }
+  };
+
+  if (direct) {
+    plan.loop(Op.ForBatch, [0], () => {
+      plan.emit(Op.DirectGather, direct);
+      plan.emit(Op.DirectForward, direct);
+    });
+  }
+  stem.forEachSample(() => {
+    forward();
+    if (train) backward();
+  });
+  if (direct && train) plan.loop(Op.ForBatch, [1], () => plan.emit(Op.DirectBackward, direct));
+  return stem.ports;
+}
+
+/** The record of a dense layer that takes the constant currents of a whole batch. */
+function directOf(
+  stem: Stem,
+  stage: Stage,
+  { field, sum }: { field: number; sum: number },
+  input: Layout,
+): number {
+  const { plan, purpose } = stem;
+  const listBytes = 16 + (input.length + 1) * 8;
+  const listStride = Math.ceil(listBytes / 64) * 64;
+  return plan.record(Direct.Size, {
+    [Direct.Input]: stem.frames,
+    [Direct.Count]: input.length,
+    [Direct.List]: plan.view(plan.take(listStride * purpose.capacity, 64), { sample: listStride }),
+    [Direct.Weight]: stem.parameter(stage.weight),
+    [Direct.WeightStride]: stage.geometry.weightStride,
+    [Direct.Outputs]: stage.layout.channels,
+    [Direct.Bias]: stem.parameter(stage.bias),
+    [Direct.Current]: field,
+    [Direct.Sum]: sum,
+    [Direct.Gradient]: stem.gradient(stage.weight, true),
+    [Direct.BiasGradient]: stem.gradient(stage.bias, true),
+    [Direct.Scratch]: plan.perRank((purpose.capacity + 1) * 8),
+  });
+}
