@@ -26,6 +26,7 @@ export const enum Op {
   PoissonStep,
   Dropout,
   Latency, // see encode/latency.ts
+  TimesEncode, // spike-time encoder record
   // synapses
   FanoutForward, // fanout record
   FanoutBackward, // fanout record, flags
@@ -52,6 +53,9 @@ export const enum Op {
   DirectForward,
   DirectBackward,
   Deliver, // deliver record
+  SortTimes, // timeline sort record
+  EarliestForward, // earliest pool record
+  EarliestBackward,
   // neurons
   LeeForward,
   LeeFactor,
@@ -65,6 +69,8 @@ export const enum Op {
   VoteBackward,
   SurrogateForward,
   SurrogateBackward,
+  StdbpForward, // stdbp layer record
+  StdbpBackward,
   // learning
   SquaredError,
   CrossEntropy,
@@ -75,6 +81,9 @@ export const enum Op {
   Adam, // update record
   Adamax, // update record
   Advance, // hyper record: before the first update record of every step
+  TimesLoss, // spike-time loss record, 1 if dL/dt is given
+  WeightSumPenalty, // weight sum record
+  NudgeSilent, // nudge record
 }
 
 /** A view resolves to base + rank·perRank + block·perBlock + sample·perSample + step·perStep (bytes). */
@@ -476,6 +485,139 @@ export const enum Dropout {
   Key0 = 20,
   Key1 = 24,
   Size = 28,
+}
+
+/** Input times of single-spike networks. */
+export const enum TimesEncoder {
+  Count = 0, // inputs
+  Input = 4, // view: f32 [count]
+  Times = 8, // view: f32 [count], +inf for silence
+  Intensity = 12, // inputs are 1: intensities x, time 1 - x; 0: times
+  SilentBelow = 16, // f32: intensities below it are silent
+  Noise = 20, // f32: standard deviation of what is added to times; 0 if nothing
+  Key0 = 24,
+  Key1 = 28,
+  Spikes = 32, // view of a u32
+  Size = 36,
+}
+
+/** One spike in the order of time; a list of them has a header of the same size whose first word is their bytes. */
+export const enum Timeline {
+  Weight = 0, // byte offset of the weights from here to a panel of neurons
+  Source = 4, // presynaptic position
+  Time = 8, // f32
+  Wait = 12, // f32: to the next spike, +inf after the last
+  Size = 16,
+}
+
+export const enum TimelineSort {
+  Count = 0, // positions
+  Times = 4, // view: f32 [count]
+  List = 8, // view: timeline
+  Scratch = 12, // view: 4 KiB + 16 bytes a position
+  Rows = 16, // table: Timeline.Weight of each position, 0 if all are 0
+  Size = 20,
+}
+
+/** How a convolution deals a map's timeline out to its output positions. */
+export const enum ConvTimeline {
+  Channels = 0, // stored channels of the input
+  RowLength = 4,
+  Rows = 8, // table: for each row [count, (list offset, weight offset) …], EntryBytes a row
+  Columns = 12, // likewise for each column
+  EntryBytes = 16,
+  ListBytes = 20, // bytes between lists
+  Positions = 24, // lists
+  Lists = 28, // view: the lists
+  Size = 32,
+}
+
+/** A layer of single-spike neurons on a dense or convolutional synapse. Weights [panel][input row][16]. */
+export const enum Stdbp {
+  Neurons = 0, // neurons (dense) or channels (convolution)
+  PanelBytes = 4, // bytes of a panel's weights
+  Conv = 8, // convolution's timeline record, 0 if dense
+  List = 12, // view: timeline of the inputs
+  Weight = 16, // view
+  Gradient = 20, // view
+  Threshold = 24, // f32
+  Bound = 28, // f32: most that 1/A may be
+  Limit = 32, // f32: a neuron whose |dL/dt / A| exceeds it passes nothing back
+  Times = 36, // view: f32 [positions × neurons padded to 16]
+  Inverses = 40, // view: 1/A, 0 when not training
+  Counts = 44, // view: u32, spikes heard
+  Delivered = 48, // view: dL/dt of this layer
+  Sources = 52, // presynaptic positions
+  Lanes = 56, // view: f32 [sources × 4], scratch of dL/dt of the inputs; 0 if not needed
+  SourceDelivered = 60, // view: dL/dt of the inputs
+  Spikes = 64, // view of a u32
+  Operations = 68, // view of a u64, 0 if not counted
+  Size = 72,
+}
+
+/** Earliest time of each window. */
+export const enum Earliest {
+  Rows = 0, // of the output
+  Columns = 4,
+  Channels = 8, // real
+  Stored = 12, // stored channels of the output
+  InputRowLength = 16,
+  InputStored = 20, // stored channels of the input
+  Window = 24,
+  Times = 28, // view of the input's times
+  Out = 32, // view of the output's times
+  Chosen = 36, // view: u32, input position of each output; 0 when not training
+  Delivered = 40, // view: dL/dt of the output
+  SourceDelivered = 44, // view: dL/dt of the input, 0 if not needed
+  SourceBytes = 48,
+  Spikes = 52, // view of a u32
+  Size = 56,
+}
+
+/** Cross-entropy of softmax(-t/τ) over output times. */
+export const enum TimesLoss {
+  Classes = 0,
+  Times = 4, // view: f32 [classes]
+  Outputs = 8, // view: the times, for the caller
+  Losses = 12, // view
+  Labels = 16, // view
+  Delivered = 20, // view: dL/dt, 0 when not training
+  Given = 24, // view: dL/dt from the caller
+  Temperature = 28, // f32 τ
+  Delay = 32, // f32: a silent output stands this long after the latest one; 0 if it stays infinite
+  Nudge = 36, // f32: 1/A that a silent output of the label is taken to have; 0 if it has none
+  Inverses = 40, // view: of the output layer
+  Counts = 44,
+  List = 48, // view: timeline that the output layer hears
+  Mean = 52, // 1: the loss is the mean over the batch
+  Size = 56,
+}
+
+/** K · mean_j max(0, θ - Σ_i w_ij) of one layer. */
+export const enum WeightSum {
+  Neurons = 0,
+  PanelBytes = 4,
+  Weight = 8, // view
+  Gradient = 12, // view
+  Threshold = 16, // f32
+  Scale = 20, // f32 K / neurons
+  Losses = 24, // view: added to every sample's, or to the first's if the loss is a sum
+  Mean = 28, // 1: the loss is the mean over the batch
+  Size = 32,
+}
+
+/** Neurons that were silent for a whole batch get a little on all weights, twice as much each batch that they stay so. */
+export const enum Nudge {
+  Neurons = 0,
+  PanelBytes = 4,
+  Weight = 8, // view
+  State = 12, // view: f32 [neurons], the last amount
+  Times = 16, // view
+  Length = 20, // times a sample
+  Amount = 24, // f32 at first
+  Most = 28, // f32
+  Losses = 32, // view: nothing happens if one is not finite
+  Size = 36,
 }
 
 /** One tensor's part in an optimizer's step. */

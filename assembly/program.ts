@@ -4,14 +4,17 @@ import { Control, Frame, Op } from "./abi";
 import { dropout } from "./encode/dropout";
 import { latency } from "./encode/latency";
 import { poissonSetup, poissonStep } from "./encode/poisson";
+import { timesEncode } from "./encode/times";
 import { adam } from "./learn/adam";
 import { adamax } from "./learn/adamax";
 import { advance } from "./learn/hyper";
 import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
 import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
+import { nudgeSilent, timesLoss, weightSumPenalty } from "./learn/times";
 import { bpstaBackward, bpstaForward, vote, voteBackward } from "./neuron/bpsta";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
+import { stdbpBackward, stdbpForward } from "./neuron/stdbp-layer";
 import {
   normBackwardApply,
   normBackwardFinish,
@@ -27,11 +30,13 @@ import { surrogateBackward, surrogateForward } from "./neuron/surrogate";
 import { biasBackward, biasForward } from "./synapse/bias";
 import { deliver } from "./synapse/deliver";
 import { directBackward, directForward, directGather } from "./synapse/direct";
+import { earliestBackward, earliestForward } from "./synapse/earliest";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
 import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/pool";
 import { fieldPoolBackward, fieldPoolForward } from "./synapse/fieldpool";
 import { routeBackward, routeForward } from "./synapse/route";
-import { at } from "./view";
+import { sortTimes } from "./synapse/timeline";
+import { at, endSample, firstSample } from "./view";
 
 @inline
 function operand(pc: usize, index: usize): usize {
@@ -63,12 +68,8 @@ export function execute(pc: usize, end: usize, frame: usize): void {
       case Op.ForSamples: {
         const body = next;
         next += operand(pc, 0) << 2;
-        const control = load<u32>(frame, Frame.Control) as usize;
-        const samples = load<u32>(control, Control.Samples);
-        const blocks = load<u32>(control, Control.Blocks);
-        const block = load<u32>(frame, Frame.Block);
-        const last = (samples * (block + 1)) / blocks;
-        for (let sample = (samples * block) / blocks; sample < last; ++sample) {
+        const last = endSample(frame);
+        for (let sample = firstSample(frame); sample < last; ++sample) {
           store<u32>(frame, sample, Frame.Sample);
           execute(body, next, frame);
         }
@@ -118,6 +119,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Latency:
         latency(operand(pc, 0), load<u32>(frame, Frame.Events), frame);
+        break;
+      case Op.TimesEncode:
+        timesEncode(operand(pc, 0), load<u32>(frame, Frame.Events), frame);
         break;
       case Op.FanoutForward:
         fanoutForward(operand(pc, 0), frame);
@@ -175,6 +179,7 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.NormBackwardApply:
         normBackwardApply(operand(pc, 0), frame);
+        break;
       case Op.FieldPoolForward:
         fieldPoolForward(operand(pc, 0), frame);
         break;
@@ -192,6 +197,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Deliver:
         deliver(operand(pc, 0), frame);
+        break;
+      case Op.SortTimes:
+        sortTimes(operand(pc, 0), frame);
+        break;
+      case Op.EarliestForward:
+        earliestForward(operand(pc, 0), frame);
+        break;
+      case Op.EarliestBackward:
+        earliestBackward(operand(pc, 0), frame);
         break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);
@@ -219,11 +233,18 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.VoteBackward:
         voteBackward(operand(pc, 0), frame);
+        break;
       case Op.SurrogateForward:
         surrogateForward(operand(pc, 0), frame);
         break;
       case Op.SurrogateBackward:
         surrogateBackward(operand(pc, 0), frame);
+        break;
+      case Op.StdbpForward:
+        stdbpForward(operand(pc, 0), frame);
+        break;
+      case Op.StdbpBackward:
+        stdbpBackward(operand(pc, 0), frame);
         break;
       case Op.SquaredError:
         squaredError(operand(pc, 0), frame);
@@ -251,6 +272,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Advance:
         advance(operand(pc, 0), frame);
+        break;
+      case Op.TimesLoss:
+        timesLoss(operand(pc, 0), operand(pc, 1) != 0, frame);
+        break;
+      case Op.WeightSumPenalty:
+        weightSumPenalty(operand(pc, 0), frame);
+        break;
+      case Op.NudgeSilent:
+        nudgeSilent(operand(pc, 0), frame);
         break;
       default:
         unreachable();

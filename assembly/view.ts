@@ -1,4 +1,4 @@
-import { Frame, View } from "./abi";
+import { Control, Frame, View } from "./abi";
 
 /** Address of `view` for the step, sample, block and rank of `frame`. */
 export function at(view: usize, frame: usize): usize {
@@ -9,4 +9,16 @@ export function at(view: usize, frame: usize): usize {
     load<u32>(frame, Frame.Sample) * load<u32>(view, View.PerSample) +
     load<u32>(frame, Frame.Step) * load<u32>(view, View.PerStep)
   );
+}
+
+/** First sample of the frame's block. */
+export function firstSample(frame: usize): u32 {
+  const control = load<u32>(frame, Frame.Control) as usize;
+  return (load<u32>(control, Control.Samples) * load<u32>(frame, Frame.Block)) / load<u32>(control, Control.Blocks);
+}
+
+/** One behind its last. */
+export function endSample(frame: usize): u32 {
+  const control = load<u32>(frame, Frame.Control) as usize;
+  return (load<u32>(control, Control.Samples) * (load<u32>(frame, Frame.Block) + 1)) / load<u32>(control, Control.Blocks);
 }

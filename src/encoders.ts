@@ -29,8 +29,38 @@ export interface LatencyEncoder {
   readonly noise: number;
 }
 
+/** The input is spike times already. */
+export interface TimesEncoder {
+  readonly kind: "times";
+  /** Time is continuous: a sample is one frame. */
+  readonly steps: 1;
+  readonly noise: number;
+}
+
+/** One spike an input, at time 1 - x. */
+export interface FirstSpikeEncoder {
+  readonly kind: "firstSpike";
+  /** Time is continuous: a sample is one frame. */
+  readonly steps: 1;
+  readonly silentBelow: number;
+  readonly noise: number;
+}
+
+/** Encoders of methods in continuous time. */
+export type ContinuousEncoder = TimesEncoder | FirstSpikeEncoder;
+
 /** How samples become spikes. Plain data. */
-export type EncoderDescriptor = PoissonEncoder | SpikesEncoder | DirectEncoder | LatencyEncoder;
+export type EncoderDescriptor =
+  | PoissonEncoder
+  | SpikesEncoder
+  | DirectEncoder
+  | LatencyEncoder
+  | ContinuousEncoder;
+
+/** Whether an encoder gives times instead of steps. */
+export function isContinuous(encoder: EncoderDescriptor): encoder is ContinuousEncoder {
+  return encoder.kind === "times" || encoder.kind === "firstSpike";
+}
 
 /**
  * Poisson coding: at each of `steps` time steps an input x spikes with probability `min(1, gain · |x|)`, independently.
@@ -90,7 +120,48 @@ export function latency(option: { steps: number; threshold?: number; noise?: num
   return { kind: "latency", steps, threshold, noise };
 }
 
-const ENCODERS = { poisson, spikes, direct, latency } as const;
+/** Encoders in continuous time are saved with `steps: 1` and take nothing else. */
+function oneFrame(encoder: string, steps: number | undefined): void {
+  if (steps !== undefined && steps !== 1) {
+    throw new ArgumentError(`${encoder}.steps`, steps, "nothing: time is continuous, a sample is one frame");
+  }
+}
+
+/**
+ * Explicit spike times for methods in continuous time (`stdbp`): a sample has the input's shape, each value is the time of
+ * that input's one spike, in a unit of the user's choice; `Infinity` stands for none.
+ *
+ * @param option `noise` (0): standard deviation of normal noise added to every time while training, a function of the
+ *   network's seed, the epoch, the sample's index and the input's index alone
+ * @throws ArgumentError for a `noise` that is negative
+ */
+export function times(option?: { noise?: number; steps?: 1 }): TimesEncoder {
+  const { noise = 0, steps } = options("times", option, ["noise", "steps"]);
+  oneFrame("times", steps);
+  return { kind: "times", steps: 1, noise: within("times.noise", noise, 0, 1e6) };
+}
+
+/**
+ * Time to first spike in continuous time (`stdbp`): an input x in [0, 1] spikes once, at time `1 - x`, so a brighter input
+ * spikes earlier; an input below `silentBelow` never does.
+ *
+ * @param option `silentBelow` (0.02) in [0, 1]; `noise` (0): standard deviation of normal noise added to every time while
+ *   training, as in `times`
+ * @throws ArgumentError for values out of range
+ */
+export function firstSpike(option?: { silentBelow?: number; noise?: number; steps?: 1 }): FirstSpikeEncoder {
+  const {
+    silentBelow = 0.02,
+    noise = 0,
+    steps,
+  } = options("firstSpike", option, ["silentBelow", "noise", "steps"]);
+  oneFrame("firstSpike", steps);
+  within("firstSpike.silentBelow", silentBelow, 0, 1);
+  within("firstSpike.noise", noise, 0, 1e6);
+  return { kind: "firstSpike", steps: 1, silentBelow, noise };
+}
+
+const ENCODERS = { poisson, spikes, direct, latency, times, firstSpike } as const;
 
 /** Checks a descriptor that came from outside. */
 export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {

@@ -1,7 +1,6 @@
 import { size } from "./core/geometry.ts";
 import type { Dataset } from "./data/dataset.ts";
 import type { Runner } from "./runner.ts";
-import { argmax } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
 import { integer, options } from "./validate.ts";
 
@@ -21,7 +20,7 @@ export interface LayerActivity {
 /** What `evaluate` finds. */
 export interface Evaluation {
   readonly samples: number;
-  /** Mean loss a sample. */
+  /** Mean loss a sample; Infinity if one is: with `stdbp` where the label's output stayed silent. */
   readonly loss: number;
   /** Share of right answers. */
   readonly accuracy: number;
@@ -71,13 +70,13 @@ export async function evaluate(
       runner.load(lowered, samples, order, labels, 0, 0);
       await runner.runEach(lowered, count);
       const outputs = runner.outputs(lowered, count);
-      loss += runner.sumLosses(lowered, count, "evaluation", order);
+      loss += runner.sumLosses(lowered, count, "evaluation", order, runner.model.earliest);
       for (let i = 0; i < count; i++) {
         const label = labels[first + i];
-        const answer = argmax(outputs, i * classes, classes);
+        const answer = runner.answer(outputs, i);
         confusion[label * classes + answer]++;
         if (answer === label) correct++;
-        if (rankOf(outputs, i * classes, classes, label) < topK) among++;
+        if (runner.rank(outputs, i, label) < topK) among++;
       }
       const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
       for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
@@ -117,7 +116,7 @@ export async function evaluate(
  *
  * @param inputs samples one after another: `[B, …input]`, bytes standing for value / 255; with `spikes()` `[B, T, …input]`
  * @param option `epoch` (0) and `firstSample` (0): keys of the random numbers
- * @returns `outputs` `[B, classes]` and the class with the largest one, of each sample
+ * @returns `outputs` `[B, classes]` and the class with the largest one (`stdbp`: the earliest), of each sample
  * @throws ArgumentError for inputs of another shape or range
  */
 export async function predict(
@@ -141,19 +140,8 @@ export async function predict(
       data.set(runner.engine.f32(lowered.ports.outputs, count * runner.classes), first * runner.classes);
     }
   });
-  const classes = Int32Array.from({ length: samples.count }, (_, i) =>
-    argmax(data, i * runner.classes, runner.classes),
-  );
+  const classes = Int32Array.from({ length: samples.count }, (_, i) => runner.answer(data, i));
   return { outputs: { shape: [samples.count, runner.classes], data }, classes };
-}
-
-/** How many answers rank before class `k`: larger ones, and equal ones of lower index. */
-function rankOf(values: Float32Array, first: number, count: number, k: number): number {
-  let rank = 0;
-  for (let j = 0; j < count; j++) {
-    if (values[first + j] > values[first + k] || (values[first + j] === values[first + k] && j < k)) rank++;
-  }
-  return rank;
 }
 
 function countNonZero(values: Float32Array | Uint8Array): number {

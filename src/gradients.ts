@@ -17,14 +17,17 @@ export interface Gradients {
   readonly gradients: Record<string, Tensor>;
   /** Running statistics as this batch leaves them, by name; `parameters.set` takes them over. */
   readonly statistics: Record<string, Tensor>;
-  /** `"<layer>.spikes"`, `"<layer>.membranes"`: `[T, B, …layer shape]`, as asked for. */
+  /** `"<layer>.spikes"`, `"<layer>.membranes"`: `[T, B, …layer shape]`; `"<layer>.spikeTimes"`: `[B, …layer shape]`. */
   readonly records: Record<string, Tensor>;
 }
 
+/** What can be kept of every layer. */
+export type RecordKind = "spikes" | "membranes" | "spikeTimes";
+
 /** What `forward` and `gradients` take beside inputs and labels. */
 export interface GradientOptions {
-  /** What to keep of every layer: spikes (after dropout), or membranes u_t before the reset. */
-  readonly record?: readonly ("spikes" | "membranes")[];
+  /** What to keep of every layer: spikes (after dropout), membranes u_t before the reset; with `stdbp` times of spikes. */
+  readonly record?: readonly RecordKind[];
   /** Masks `[B, …layer shape]` of 0 and 1/(1-p) by layer name, instead of random ones. */
   readonly dropoutMasks?: Readonly<Record<string, Float32Array>>;
   /** Key of the random numbers. Default 0. */
@@ -45,16 +48,21 @@ export async function differentiate(
   const { record = [], dropoutMasks, epoch = 0, firstSample = 0 } = option;
   integer("epoch", epoch, 0);
   integer("firstSample", firstSample, 0);
-  for (const what of record) choice("record", what, ["spikes", "membranes"]);
+  const kinds: readonly RecordKind[] = runner.model.earliest ? ["spikeTimes"] : ["spikes", "membranes"];
+  for (const what of record) choice("record", what, kinds);
   const { count } = samples;
-  const keep = { spikes: record.includes("spikes"), membranes: record.includes("membranes") };
+  const keep = {
+    spikes: record.includes("spikes"),
+    membranes: record.includes("membranes"),
+    spikeTimes: record.includes("spikeTimes"),
+  };
   if (dropoutMasks) checkMasks(runner, dropoutMasks, count);
   const purpose = runner.purpose("train", count, {
     record: keep,
     masks: dropoutMasks !== undefined,
     given: given !== undefined,
   });
-  const key = `gradients ${keep.spikes} ${keep.membranes} ${purpose.masks} ${purpose.given}`;
+  const key = `gradients ${keep.spikes} ${keep.membranes} ${keep.spikeTimes} ${purpose.masks} ${purpose.given}`;
   return await runner.alone(async () => {
     const { engine } = runner;
     const lowered = engine.lower(key, purpose);
@@ -78,7 +86,7 @@ export async function differentiate(
     const outputs = { shape: [count, runner.classes], data: runner.outputs(lowered, count) };
     const records = readRecords(runner, lowered, count);
     // Records are large and rarely asked for twice.
-    if (keep.spikes || keep.membranes) engine.drop(key);
+    if (record.length > 0) engine.drop(key);
     return { loss, outputs, gradients, statistics, records };
   });
 }

@@ -4,12 +4,16 @@ export {
   type DirectEncoder,
   direct,
   type EncoderDescriptor,
+  type FirstSpikeEncoder,
+  firstSpike,
   type LatencyEncoder,
   latency,
   type PoissonEncoder,
   poisson,
   type SpikesEncoder,
   spikes,
+  type TimesEncoder,
+  times,
 } from "./encoders.ts";
 export {
   ArgumentError,
@@ -23,7 +27,7 @@ export {
   StateError,
 } from "./errors.ts";
 export type { Evaluation, LayerActivity } from "./evaluation.ts";
-export type { GradientOptions, Gradients } from "./gradients.ts";
+export type { GradientOptions, Gradients, RecordKind } from "./gradients.ts";
 export {
   type HeNormalInitializer,
   heNormal,
@@ -45,6 +49,8 @@ export {
   type DropoutLayer,
   dense,
   dropout,
+  type EarliestPool2dLayer,
+  earliestPool2d,
   type LayerDescriptor,
   type MaxPool2dLayer,
   maxPool2d,
@@ -66,6 +72,7 @@ export {
 } from "./losses.ts";
 export type { MethodDescriptor } from "./methods/index.ts";
 export { type LeeDescriptor, lee } from "./methods/lee.ts";
+export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";
 export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";

@@ -71,15 +71,18 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 export function checkRange(argument: string, samples: Samples, encoder: EncoderDescriptor): void {
   const { values, length } = samples;
   if (values instanceof Uint8Array) return;
-  const bounded = encoder.kind === "poisson" || encoder.kind === "latency";
+  const bounded = ["poisson", "latency", "firstSpike"].includes(encoder.kind);
   const signed = encoder.kind === "poisson" && encoder.signed;
   const low = signed ? -1 : 0;
   for (let i = 0; i < values.length; i++) {
     const x = values[i];
+    if (encoder.kind === "times" && x === Number.POSITIVE_INFINITY) continue;
     if (Number.isFinite(x) && (!bounded || (x >= low && x <= 1))) continue;
     const hint =
       encoder.kind === "poisson" && !signed ? "; poisson({ signed: true }) takes negative ones" : "";
-    const range = bounded ? `a number from ${low} to 1${hint}` : "a finite number";
+    const range = bounded
+      ? `a number from ${low} to 1${hint}`
+      : `a finite number${encoder.kind === "times" ? ", or Infinity for no spike" : ""}`;
     throw new ArgumentError(`${argument}[${i}]`, x, `${range} (sample ${Math.floor(i / length)})`);
   }
 }

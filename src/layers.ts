@@ -47,6 +47,13 @@ export interface MaxPool2dLayer {
   readonly size: number;
 }
 
+/** Earliest spike of each `size`×`size` window; the windows do not overlap. */
+export interface EarliestPool2dLayer {
+  readonly kind: "earliestPool2d";
+  readonly name?: string;
+  readonly size: number;
+}
+
 /** Spiking neurons of the network's method. */
 export interface NeuronLayer {
   readonly kind: "neuron";
@@ -78,6 +85,7 @@ export type CanonicalLayer =
   | DenseLayer
   | AvgPool2dLayer
   | MaxPool2dLayer
+  | EarliestPool2dLayer
   | NeuronLayer
   | DropoutLayer;
 
@@ -190,6 +198,18 @@ export function avgPool2d(size: number, option?: { threshold?: number; name?: st
 export function maxPool2d(size: number, option?: { name?: string }): MaxPool2dLayer {
   const { name } = options("maxPool2d options", option, ["name"]);
   return named({ kind: "maxPool2d", size: integer("maxPool2d.size", size, 1, 1024) }, name);
+}
+
+/**
+ * Pooling of spike times, for `stdbp`: the earliest time of each window of `size`×`size`, which do not overlap; input
+ * `[C, H, W]`, output `[C, floor(H / size), floor(W / size)]`. A time that occurs twice in a window passes its gradient to
+ * the first in row-major order (Zhang et al. 2020).
+ *
+ * @throws ArgumentError unless `size` is a positive integer
+ */
+export function earliestPool2d(size: number, option?: { name?: string }): EarliestPool2dLayer {
+  const { name } = options("earliestPool2d options", option, ["name"]);
+  return named({ kind: "earliestPool2d", size: integer("earliestPool2d.size", size, 1, 1024) }, name);
 }
 
 /**

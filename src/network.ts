@@ -4,7 +4,7 @@ import { Engine } from "./core/engine.ts";
 import { type Extent, shapeOf, size } from "./core/geometry.ts";
 import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
-import { checkEncoder, type EncoderDescriptor } from "./encoders.ts";
+import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
 import { ArgumentError, FormatError, StateError } from "./errors.ts";
 import { type Evaluation, evaluate, predict } from "./evaluation.ts";
 import { differentiate, type GradientOptions, type Gradients } from "./gradients.ts";
@@ -126,9 +126,19 @@ function describe(
     if ("initializer" in layer && layer.initializer !== undefined)
       checkInitializer(`layers[${i}].initializer`, layer.initializer);
   });
+  const coding = checkEncoder(encoder);
+  if (isContinuous(coding) !== (chosen.continuous ?? false)) {
+    throw new ArgumentError(
+      "encoder",
+      coding.kind,
+      chosen.continuous
+        ? `times() or firstSpike(): ${checked.kind} has continuous time, no steps`
+        : `an encoder with time steps, such as poisson(): ${checked.kind} knows no continuous time`,
+    );
+  }
   return {
     input: [...input],
-    encoder: checkEncoder(encoder),
+    encoder: coding,
     method: checked,
     layers: canonical,
     loss: goal,
@@ -309,8 +319,14 @@ export class Network {
    *
    * @param input one frame `[…input]`: what to encode (`poisson`) or the spikes of this step (`spikes`)
    * @returns the answer so far, `[classes]`, and the spikes of this step
+   * @throws StateError if the method has no time steps
    */
   step(input: Float32Array): { outputs: Float32Array; spikes: number } {
+    if (isContinuous(this.description.encoder)) {
+      throw new StateError(
+        `${this.description.method.kind} has continuous time: there are no steps; use predict()`,
+      );
+    }
     const frame = size(this.#model.input);
     if (!(input instanceof Float32Array) || input.length !== frame) {
       throw new ArgumentError(

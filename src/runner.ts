@@ -67,7 +67,7 @@ export class Runner {
       mode,
       capacity,
       blocks: this.#blocks(capacity),
-      record: { spikes: false, membranes: false },
+      record: { spikes: false, membranes: false, spikeTimes: false },
       masks: false,
       given: false,
       count: false,
@@ -136,12 +136,18 @@ export class Runner {
     return this.engine.f32(lowered.ports.outputs, count * this.classes).slice();
   }
 
-  /** Sum of the losses of a batch, samples ascending. */
-  sumLosses(lowered: Lowered, count: number, where: string, order: ArrayLike<number>): number {
+  /** Sum of the losses of a batch, samples ascending; `infinite` losses may pass. */
+  sumLosses(
+    lowered: Lowered,
+    count: number,
+    where: string,
+    order: ArrayLike<number>,
+    infinite = false,
+  ): number {
     const losses = this.engine.f32(lowered.ports.losses, count);
     let sum = 0;
     for (let i = 0; i < count; i++) {
-      if (!Number.isFinite(losses[i])) {
+      if (!Number.isFinite(losses[i]) && !(infinite && losses[i] === Number.POSITIVE_INFINITY)) {
         throw new NonFiniteError(
           `${where}, sample ${order[i]}: the loss is ${losses[i]}; the parameters are those before this step`,
           {
@@ -154,11 +160,12 @@ export class Runner {
     return sum;
   }
 
-  /** Inference has one block; it is run sample by sample so that the event loop can turn. */
+  /** Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn. */
   async runEach(lowered: Lowered, count: number): Promise<void> {
     const engine = this.engine;
-    engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = count;
-    for (let i = 0; i < count; i++) {
+    const blocks = Math.ceil(count / (this.model.together ?? 1));
+    engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
+    for (let i = 0; i < blocks; i++) {
       engine.run(lowered, i, i + 1);
       await breathe();
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
@@ -167,9 +174,29 @@ export class Runner {
 
   countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {
     let correct = 0;
-    for (let i = 0; i < order.length; i++)
-      if (argmax(outputs, i * this.classes, this.classes) === labels[order[i]]) correct++;
+    for (let i = 0; i < order.length; i++) if (this.answer(outputs, i) === labels[order[i]]) correct++;
     return correct;
+  }
+
+  /** The class that sample `i` of `outputs` is taken for: the largest answer, or the earliest; of equal ones the first. */
+  answer(outputs: Float32Array, i: number): number {
+    let best = 0;
+    for (let k = 1; k < this.classes; k++) if (this.#better(outputs, i, k, best)) best = k;
+    return best;
+  }
+
+  /** How many classes rank before class `k` in sample `i` of `outputs`. */
+  rank(outputs: Float32Array, i: number, k: number): number {
+    let rank = 0;
+    for (let j = 0; j < this.classes; j++) {
+      if (this.#better(outputs, i, j, k) || (j < k && !this.#better(outputs, i, k, j))) rank++;
+    }
+    return rank;
+  }
+
+  #better(outputs: Float32Array, i: number, a: number, b: number): boolean {
+    const [x, y] = [outputs[i * this.classes + a], outputs[i * this.classes + b]];
+    return this.model.earliest ? x < y : x > y;
   }
 
   /** Spikes of all layers, the input left out. */
@@ -229,10 +256,4 @@ export class Runner {
     checkRange("inputs", samples, this.description.encoder);
     return samples;
   }
-}
-
-export function argmax(values: Float32Array, first: number, count: number): number {
-  let best = 0;
-  for (let k = 1; k < count; k++) if (values[first + k] > values[first + best]) best = k;
-  return best;
 }

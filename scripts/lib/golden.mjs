@@ -186,6 +186,10 @@ const MAPPERS = {
     ],
     run: runSurrogate,
   },
+  stdbp: {
+    needs: ["createNetwork", "stdbp", "times", "conv2d", "dense", "earliestPool2d", "neuron"],
+    run: runStdbp,
+  },
   optimizers: { needs: ["createNetwork", "lee", "spikes", "dense"], run: runOptimizers },
 };
 
@@ -282,6 +286,35 @@ async function runSurrogate({ description, tensors }, library, build) {
     const answers = collect(answer);
     // The file's output are the last neurons' membranes at every step; the library's is their mean.
     answers.output = answers[`layer${layers.length - 1}.membranes`];
+    return answers;
+  } finally {
+    network.dispose();
+  }
+}
+
+async function runStdbp({ description, tensors }, library, build) {
+  const { layers } = description;
+  if (!Array.isArray(layers) || layers.length === 0) throw new UnusableFile("the case has no layers");
+  const { shape, data } = given(tensors, "input");
+  const network = await library.createNetwork({
+    input: shape.slice(1),
+    encoder: library.times(),
+    method: library.stdbp(),
+    layers: layers.flatMap((layer, i) =>
+      layer.kind === "pool"
+        ? [library.earliestPool2d(layer.size, { name: `layer${i}` })]
+        : [weightLayer(library, layer, `layer${i}`), library.neuron({ threshold: layer.threshold })],
+    ),
+    build,
+  });
+  try {
+    requireBuild(network, build);
+    for (const name of network.parameters.names()) network.parameters.set(name, given(tensors, name).data);
+    const answer = await network.gradients(data, given(tensors, "label").data, { record: ["spikeTimes"] });
+    const answers = collect(answer);
+    for (const [name, tensor] of Object.entries(answer.records)) {
+      answers[name.replace(/spikeTimes$/, "spike_time")] = tensor;
+    }
     return answers;
   } finally {
     network.dispose();

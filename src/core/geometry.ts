@@ -34,9 +34,11 @@ export class Layout {
   readonly rowLength: number;
   readonly rowWords: number;
 
-  constructor(extent: Extent, pad: boolean) {
+  /** `pad`: channels are stored in multiples of it, true for whole vectors. */
+  constructor(extent: Extent, pad: boolean | number) {
     this.extent = extent;
-    this.channels = pad ? padded(extent.channels) : extent.channels;
+    const unit = pad === true ? 4 : pad || 1;
+    this.channels = Math.ceil(extent.channels / unit) * unit;
     this.rows = extent.height;
     this.rowLength = extent.width * this.channels;
     this.rowWords = Math.ceil(this.rowLength / 32);

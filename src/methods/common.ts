@@ -14,6 +14,7 @@ import {
   Poisson,
   Route,
   Stream,
+  TimesEncoder,
 } from "../../assembly/abi.ts";
 import {
   convGeometry,
@@ -27,7 +28,7 @@ import {
 } from "../core/geometry.ts";
 import type { Field, Plan } from "../core/plan.ts";
 import { streamKey } from "../core/random.ts";
-import type { EncoderDescriptor } from "../encoders.ts";
+import { type EncoderDescriptor, isContinuous } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Conv2dLayer, DenseLayer } from "../layers.ts";
 import type { LossDescriptor, LossReduction } from "../losses.ts";
@@ -46,7 +47,7 @@ export class ParameterList {
   weight(
     name: string,
     shape: readonly number[],
-    geometry: FanoutGeometry,
+    geometry: Pick<FanoutGeometry, "weightLength" | "weightIndex">,
     initial: (fanIn: number) => Initial,
     whole = false,
   ): number {
@@ -186,6 +187,9 @@ export class Stem {
   readonly #inputLength: number;
   readonly #poisson: number;
   readonly #latency: number;
+  readonly #times: number;
+  /** View of the input's spike times, f32 in the input's layout; 0 with an encoder in time steps. */
+  readonly times: number;
 
   /** `counters`: spike counters a sample, the input's first. */
   constructor(
@@ -231,6 +235,25 @@ export class Stem {
     this.frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
     this.#poisson = 0;
     this.#latency = 0;
+    this.#times = 0;
+    this.times = 0;
+    if (isContinuous(encoder)) {
+      const [key0, key1] = streamKey(bindings, Stream.Encoder);
+      this.times = this.scratch(frameBytes);
+      this.#times = plan.record(TimesEncoder.Size, {
+        [TimesEncoder.Count]: input.length,
+        [TimesEncoder.Input]: frames,
+        [TimesEncoder.Times]: this.times,
+        [TimesEncoder.Intensity]: encoder.kind === "firstSpike" ? 1 : 0,
+        [TimesEncoder.SilentBelow]: { f32: encoder.kind === "firstSpike" ? encoder.silentBelow : 0 },
+        [TimesEncoder.Noise]: { f32: purpose.mode === "train" ? encoder.noise : 0 },
+        [TimesEncoder.Key0]: key0,
+        [TimesEncoder.Key1]: key1,
+        [TimesEncoder.Spikes]: this.counter(0),
+      });
+      this.activity = 0;
+      return;
+    }
     if (encoder.kind === "spikes" || encoder.kind === "direct") {
       this.activity = plan.record(Activity.Size, {
         [Activity.Kind]: ActivityKind.Values,
@@ -359,6 +382,7 @@ export class Stem {
 
   /** Emits the encoding of a sample, all its steps. */
   encode(): void {
+    if (this.#times) this.plan.emit(Op.TimesEncode, this.#times);
     if (this.#latency) this.plan.emit(Op.Latency, this.#latency);
     if (!this.#poisson) return;
     this.plan.emit(Op.PoissonSetup, this.#poisson);
@@ -440,12 +464,17 @@ export class Stem {
 
   /** Emits `body` for every sample of every block of this rank; gradients start at 0 in each block. */
   forEachSample(body: () => void): void {
+    this.forEachBlock(() => this.plan.loop(Op.ForSamples, [], body));
+  }
+
+  /** Emits `body` for every block of this rank; gradients start at 0 in each. */
+  forEachBlock(body: () => void): void {
     const { plan, purpose, bindings } = this;
     plan.loop(Op.ForBlocks, [], () => {
       if (purpose.mode === "train") {
         this.clear(plan.view(bindings.blockGradients, { block: bindings.blockBytes }), bindings.blockBytes);
       }
-      plan.loop(Op.ForSamples, [], body);
+      body();
     });
   }
 

@@ -1,7 +1,16 @@
 import { ArgumentError } from "../errors.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 
-const KINDS = ["conv2d", "dense", "avgPool2d", "maxPool2d", "neuron", "dropout", "residual"];
+const KINDS = [
+  "conv2d",
+  "dense",
+  "avgPool2d",
+  "maxPool2d",
+  "earliestPool2d",
+  "neuron",
+  "dropout",
+  "residual",
+];
 
 /** The user's list with residual blocks written out and every layer named after its place, unless it has a name. */
 export function flatten(layers: readonly LayerDescriptor[]): CanonicalLayer[] {

@@ -1,13 +1,18 @@
 import { ArgumentError } from "../errors.ts";
 import { type LeeDescriptor, leeMethod } from "./lee.ts";
 import type { Method } from "./method.ts";
+import { type StdbpDescriptor, stdbpMethod } from "./stdbp.ts";
 import { type SurrogateDescriptor, surrogateMethod } from "./surrogate.ts";
 
 /** A gradient method. Plain data. */
-export type MethodDescriptor = LeeDescriptor | SurrogateDescriptor;
+export type MethodDescriptor = LeeDescriptor | StdbpDescriptor | SurrogateDescriptor;
 
 // biome-ignore lint/suspicious/noExplicitAny: each method takes its own descriptor, looked up by its kind
-const METHODS: Readonly<Record<string, Method<any>>> = { lee: leeMethod, surrogate: surrogateMethod };
+const METHODS: Readonly<Record<string, Method<any>>> = {
+  lee: leeMethod,
+  stdbp: stdbpMethod,
+  surrogate: surrogateMethod,
+};
 
 /** The method of a descriptor. */
 export function methodOf<D extends MethodDescriptor>(descriptor: D): Method<D> {

@@ -123,8 +123,8 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
       from = layout;
       continue;
     }
-    if (layer.kind === "maxPool2d")
-      throw new ArgumentError(argument, "maxPool2d", "avgPool2d: the pools of lee spike at a mean");
+    if (layer.kind === "maxPool2d" || layer.kind === "earliestPool2d")
+      throw new ArgumentError(argument, layer.kind, "avgPool2d: the pools of lee spike at a mean");
     const next = layers[i + 1];
     if (next?.kind !== "neuron")
       throw new ArgumentError(`layers[${i + 1}]`, next?.kind, `neuron after ${layer.kind}`);

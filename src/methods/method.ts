@@ -55,7 +55,7 @@ export interface Purpose {
   readonly capacity: number;
   /** Most blocks of samples a batch. */
   readonly blocks: number;
-  readonly record: { readonly spikes: boolean; readonly membranes: boolean };
+  readonly record: { readonly spikes: boolean; readonly membranes: boolean; readonly spikeTimes: boolean };
   /** Dropout masks come from the caller instead of the random generator. */
   readonly masks: boolean;
   /** dL/dy comes from the caller. */
@@ -134,6 +134,10 @@ export interface Model {
   readonly blocks?: number;
   /** Its training programs take the optimizer's steps themselves, by `purpose.learn`; `fit` takes none. */
   readonly online?: boolean;
+  /** Answers are times: the earliest one is the class. */
+  readonly earliest?: boolean;
+  /** Samples that inference takes at once, where a program's layers share their weights between samples; 1 if left out. */
+  readonly together?: number;
   /** Lays the program out in `plan`. */
   lower(plan: Plan, purpose: Purpose, bindings: Bindings): Ports;
 }
@@ -153,6 +157,8 @@ export interface Method<Descriptor extends { readonly kind: string }> {
     encoder: EncoderDescriptor,
     loss: LossDescriptor,
   ): Model;
+  /** Samples are spike times (encoders without time steps). */
+  readonly continuous?: boolean;
   /** What a loss may read, where the method leaves the choice. */
   readonly sources?: readonly LossSource[];
   /** Loss if the user names none. */

@@ -1,0 +1,336 @@
+import {
+  ConvTimeline,
+  Earliest,
+  Nudge,
+  Op,
+  Stdbp,
+  Timeline,
+  TimelineSort,
+  TimesLoss,
+  WeightSum,
+} from "../../assembly/abi.ts";
+import { type Extent, Layout, size } from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import type { LossDescriptor } from "../losses.ts";
+import { meanLoss, Stem } from "./common.ts";
+import type { Bindings, Ports, Purpose } from "./method.ts";
+import type { StdbpDescriptor } from "./stdbp.ts";
+
+/** Neurons that the core takes at once: channels are stored in multiples of it. */
+export const PANEL = 16;
+
+/** Weights in panels of sixteen neurons, `[panel][input row][16]`, and how spikes find their rows. */
+export interface Synapse {
+  readonly weightLength: number;
+  readonly weightIndex: () => Int32Array;
+  /** Bytes of a panel. */
+  readonly panelBytes: number;
+  /** Connections of one neuron (dense) or of one channel at all its positions (convolution). */
+  readonly reach: number;
+  /** Dense: byte offset of each input position's row. */
+  readonly rows?: Uint32Array;
+  readonly conv?: ConvTables;
+}
+
+/** Which output positions an input row or column reaches; see `ConvTimeline` of the core. */
+interface ConvTables {
+  readonly rows: Uint32Array;
+  readonly columns: Uint32Array;
+  readonly entryBytes: number;
+  readonly listBytes: number;
+  readonly positions: number;
+}
+
+/** A layer of the network. */
+export type Stage =
+  | {
+      readonly kind: "dense" | "conv2d";
+      readonly name: string;
+      readonly from: Layout;
+      readonly layout: Layout;
+      readonly synapse: Synapse;
+      readonly parameter: number;
+      /** Number of the parameter that holds the last nudges, -1 without. */
+      readonly nudge: number;
+      readonly threshold: number;
+    }
+  | {
+      readonly kind: "earliestPool2d";
+      readonly name: string;
+      readonly from: Layout;
+      readonly layout: Layout;
+      readonly window: number;
+    };
+
+/** Storage of weights `[outputs][rows]` in panels; `row` gives the stored row of each of the user's. */
+function panels(outputs: number, rows: number, row: (i: number) => number) {
+  return {
+    panelBytes: rows * PANEL * 4,
+    weightLength: Math.ceil(outputs / PANEL) * rows * PANEL,
+    weightIndex: () => {
+      const index = new Int32Array(outputs * rows);
+      for (let o = 0; o < outputs; o++) {
+        const panel = Math.floor(o / PANEL) * rows * PANEL + (o % PANEL);
+        for (let i = 0; i < rows; i++) index[o * rows + i] = panel + row(i) * PANEL;
+      }
+      return index;
+    },
+  };
+}
+
+/** Fully connected: one row an input neuron, in the order y, x, channel. */
+export function denseSynapse(from: Layout, outputs: number): Synapse {
+  const compact = new Layout(from.extent, false).positions();
+  const inputs = compact.length;
+  const rows = new Uint32Array(from.length);
+  from.positions().forEach((position, i) => {
+    rows[position] = compact[i] * PANEL * 4;
+  });
+  return { ...panels(outputs, inputs, (i) => compact[i]), rows, reach: inputs };
+}
+
+/** Convolution: one row a tap, in the order ky, kx, channel. */
+export function convSynapse(
+  from: Layout,
+  to: Extent,
+  kernel: number,
+  stride: number,
+  padding: number,
+): Synapse {
+  const { channels, height, width } = from.extent;
+  const taps = kernel * kernel;
+  const listBytes = Timeline.Size * (1 + taps * channels);
+  const entry = 1 + 2 * kernel;
+  // Of each position along an axis: the outputs that it reaches, with the offsets of their lists and of the tap's weights.
+  const axis = (inputs: number, outputs: number, listStep: number, weightStep: number) => {
+    const table = new Uint32Array(inputs * entry);
+    let reached = 0;
+    for (let n = 0; n < inputs; n++) {
+      let at = n * entry + 1;
+      for (let k = kernel - 1; k >= 0; k--) {
+        const place = n + padding - k;
+        if (place < 0 || place % stride !== 0 || place / stride >= outputs) continue;
+        table[at++] = (place / stride) * listStep;
+        table[at++] = k * weightStep;
+        table[n * entry]++;
+        reached++;
+      }
+    }
+    return { table, reached };
+  };
+  const rowBytes = channels * PANEL * 4;
+  const rows = axis(height, to.height, to.width * listBytes, kernel * rowBytes);
+  const columns = axis(width, to.width, listBytes, rowBytes);
+  return {
+    ...panels(to.channels, taps * channels, (i) => (i % taps) * channels + Math.floor(i / taps)),
+    reach: rows.reached * columns.reached * channels,
+    conv: {
+      rows: rows.table,
+      columns: columns.table,
+      entryBytes: entry * 4,
+      listBytes,
+      positions: to.height * to.width,
+    },
+  };
+}
+
+/** Off is 0 for the user and no bound at all for the core. */
+const LARGEST = 3.4028234663852886e38;
+
+/** Lays out the program of a network: layer by layer, each over all samples of a block. */
+export function lowerStdbp(
+  stages: readonly Stage[],
+  input: Layout,
+  descriptor: StdbpDescriptor,
+  encoder: EncoderDescriptor,
+  loss: LossDescriptor,
+  plan: Plan,
+  purpose: Purpose,
+  bindings: Bindings,
+): Ports {
+  const train = purpose.mode === "train";
+  const classes = stages[stages.length - 1].layout.extent.channels;
+  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length + 1, "batch");
+  const perSample = (layout: Layout, needed = true) => (needed ? stem.scratch(layout.length * 4) : 0);
+
+  interface Part {
+    readonly stage: Stage;
+    readonly times: number;
+    readonly delivered: number;
+    readonly spikes: number;
+  }
+  const source: Part = {
+    stage: { kind: "earliestPool2d", name: "input", from: input, layout: input, window: 1 },
+    times: stem.times,
+    delivered: 0,
+    spikes: stem.counter(0),
+  };
+  const parts = stages.map((stage, i): Part => {
+    const { layout } = stage;
+    return {
+      stage,
+      times: perSample(layout),
+      delivered: perSample(layout, train),
+      spikes: stem.counter(i + 1),
+    };
+  });
+  const weightOf = (parameter: number) => plan.view(bindings.parameters[parameter]);
+  const gradientOf = (parameter: number) =>
+    train ? plan.view(bindings.gradients + bindings.gradientOffsets[parameter]) : 0;
+
+  const layers = parts.map((part, i) => {
+    const { stage, times, delivered, spikes } = part;
+    const before = parts[i - 1] ?? source;
+    const { from, layout } = stage;
+    if (stage.kind === "earliestPool2d") {
+      const record = plan.record(Earliest.Size, {
+        [Earliest.Rows]: layout.extent.height,
+        [Earliest.Columns]: layout.extent.width,
+        [Earliest.Channels]: layout.extent.channels,
+        [Earliest.Stored]: layout.channels,
+        [Earliest.InputRowLength]: from.rowLength,
+        [Earliest.InputStored]: from.channels,
+        [Earliest.Window]: stage.window,
+        [Earliest.Times]: before.times,
+        [Earliest.Out]: times,
+        [Earliest.Chosen]: perSample(layout, train),
+        [Earliest.Delivered]: delivered,
+        [Earliest.SourceDelivered]: before.delivered,
+        [Earliest.SourceBytes]: from.length * 4,
+        [Earliest.Spikes]: spikes,
+      });
+      return { part, before, record, sort: 0, list: 0, inverses: 0, counts: 0 };
+    }
+    const { synapse, parameter, threshold } = stage;
+    const list = stem.scratch(Timeline.Size * (1 + from.length));
+    const sort = plan.record(TimelineSort.Size, {
+      [TimelineSort.Count]: from.length,
+      [TimelineSort.Times]: before.times,
+      [TimelineSort.List]: list,
+      [TimelineSort.Scratch]: plan.perRank(4096 + 16 * from.length),
+      [TimelineSort.Rows]: synapse.rows ? plan.table(synapse.rows) : 0,
+    });
+    const { conv } = synapse;
+    const dealt = conv
+      ? plan.record(ConvTimeline.Size, {
+          [ConvTimeline.Channels]: from.channels,
+          [ConvTimeline.RowLength]: from.rowLength,
+          [ConvTimeline.Rows]: plan.table(conv.rows),
+          [ConvTimeline.Columns]: plan.table(conv.columns),
+          [ConvTimeline.EntryBytes]: conv.entryBytes,
+          [ConvTimeline.ListBytes]: conv.listBytes,
+          [ConvTimeline.Positions]: conv.positions,
+          [ConvTimeline.Lists]: plan.perRank(conv.positions * conv.listBytes),
+        })
+      : 0;
+    const lanesBytes = from.length * 16;
+    const lanes = !before.delivered ? 0 : conv ? plan.perRank(lanesBytes) : stem.scratch(lanesBytes);
+    const inverses = perSample(layout, train);
+    const counts = perSample(layout, train);
+    const record = plan.record(Stdbp.Size, {
+      [Stdbp.Neurons]: layout.extent.channels,
+      [Stdbp.PanelBytes]: synapse.panelBytes,
+      [Stdbp.Conv]: dealt,
+      [Stdbp.List]: list,
+      [Stdbp.Weight]: weightOf(parameter),
+      [Stdbp.Gradient]: gradientOf(parameter),
+      [Stdbp.Threshold]: { f32: threshold },
+      [Stdbp.Bound]: { f32: descriptor.inverseBound || LARGEST },
+      [Stdbp.Limit]: { f32: descriptor.gradientLimit || LARGEST },
+      [Stdbp.Times]: times,
+      [Stdbp.Inverses]: inverses,
+      [Stdbp.Counts]: counts,
+      [Stdbp.Delivered]: delivered,
+      [Stdbp.Sources]: from.length,
+      [Stdbp.Lanes]: lanes,
+      [Stdbp.SourceDelivered]: before.delivered,
+      [Stdbp.Spikes]: spikes,
+      [Stdbp.Operations]: purpose.count ? stem.operations : 0,
+    });
+    return { part, before, record, sort, list, inverses, counts };
+  });
+
+  const last = layers[layers.length - 1];
+  const mean = meanLoss(loss, "mean") ? 1 : 0;
+  const answer = plan.record(TimesLoss.Size, {
+    [TimesLoss.Classes]: classes,
+    [TimesLoss.Times]: last.part.times,
+    [TimesLoss.Outputs]: stem.outputs,
+    [TimesLoss.Losses]: stem.losses,
+    [TimesLoss.Labels]: stem.labels,
+    [TimesLoss.Delivered]: last.part.delivered,
+    [TimesLoss.Given]: stem.given,
+    [TimesLoss.Temperature]: { f32: descriptor.temperature },
+    [TimesLoss.Delay]: { f32: descriptor.silentDelay * descriptor.temperature },
+    [TimesLoss.Nudge]: { f32: descriptor.labelNudge },
+    [TimesLoss.Inverses]: last.inverses,
+    [TimesLoss.Counts]: last.counts,
+    [TimesLoss.List]: last.list,
+    [TimesLoss.Mean]: mean,
+  });
+  const kept = purpose.record.spikeTimes
+    ? parts.map(({ stage, times }) => ({
+        to: stem.values(`${stage.name}.spikeTimes`, stage.layout, false),
+        times,
+        bytes: stage.layout.length * 4,
+      }))
+    : [];
+
+  const eachSample = (body: () => void) => plan.loop(Op.ForSamples, [], body);
+  stem.forEachBlock(() => {
+    eachSample(() => stem.encode());
+    for (const { part, record, sort } of layers) {
+      if (part.stage.kind === "earliestPool2d") eachSample(() => plan.emit(Op.EarliestForward, record));
+      else {
+        eachSample(() => plan.emit(Op.SortTimes, sort));
+        plan.emit(Op.StdbpForward, record);
+      }
+    }
+    eachSample(() => {
+      for (const { to, times, bytes } of kept) plan.emit(Op.Copy, to, times, 1, bytes, bytes, bytes);
+      plan.emit(Op.TimesLoss, answer, purpose.given ? 1 : 0);
+    });
+    if (!train) return;
+    for (const { part, before, record } of [...layers].reverse()) {
+      if (part.stage.kind !== "earliestPool2d") plan.emit(Op.StdbpBackward, record);
+      else if (before.delivered) eachSample(() => plan.emit(Op.EarliestBackward, record));
+    }
+    for (const { part } of layers) penalize(part.stage);
+    purpose.learn?.(plan);
+    if (purpose.learn) for (const { part } of layers) nudge(part.stage, part.times);
+  });
+  return stem.ports;
+
+  function penalize(stage: Stage): void {
+    if (stage.kind === "earliestPool2d" || !descriptor.weightSumPenalty || purpose.given) return;
+    const neurons = stage.layout.extent.channels;
+    const record = plan.record(WeightSum.Size, {
+      [WeightSum.Neurons]: neurons,
+      [WeightSum.PanelBytes]: stage.synapse.panelBytes,
+      [WeightSum.Weight]: weightOf(stage.parameter),
+      [WeightSum.Gradient]: gradientOf(stage.parameter),
+      [WeightSum.Threshold]: { f32: stage.threshold },
+      [WeightSum.Scale]: { f32: descriptor.weightSumPenalty / neurons },
+      [WeightSum.Losses]: stem.losses,
+      [WeightSum.Mean]: mean,
+    });
+    plan.emit(Op.WeightSumPenalty, record);
+  }
+
+  function nudge(stage: Stage, times: number): void {
+    if (stage.kind === "earliestPool2d" || stage.nudge < 0) return;
+    const record = plan.record(Nudge.Size, {
+      [Nudge.Neurons]: stage.layout.extent.channels,
+      [Nudge.PanelBytes]: stage.synapse.panelBytes,
+      [Nudge.Weight]: weightOf(stage.parameter),
+      [Nudge.State]: weightOf(stage.nudge),
+      [Nudge.Times]: times,
+      [Nudge.Length]: size({ ...stage.layout.extent, channels: stage.layout.channels }),
+      [Nudge.Amount]: { f32: descriptor.silentNudge },
+      [Nudge.Most]: { f32: stage.threshold },
+      [Nudge.Losses]: stem.losses,
+    });
+    plan.emit(Op.NudgeSilent, record);
+  }
+}
