@@ -17,11 +17,11 @@ const LISTED = 20;
 
 /** Evaluates with a progress display. */
 export async function evaluate(network: Network, data: Dataset, topK?: number): Promise<Evaluation> {
-  const display = showProgress("testing");
+  const display = showProgress("test");
   try {
     return await network.evaluate(data, {
       ...(topK === undefined ? {} : { topK }),
-      onProgress: (done, all) => display.update(done, all, `${whole(done)} of ${whole(all)} images`),
+      onProgress: (done, all) => display.update(done, all, [`${whole(done)} of ${whole(all)} images`]),
     });
   } finally {
     display.stop();

@@ -35,7 +35,7 @@ export async function train(run: TrainingRun): Promise<void> {
   const abort = new AbortController();
   // Settings that do not fit are refused here, before anything is shown.
   const records = network.fit(run.data, { ...run.fit, signal: abort.signal });
-  const display = showProgress("training");
+  const display = showProgress("train");
   const release = onInterrupt(() => {
     display.note("stopping after this batch; press Ctrl-C again to stop at once");
     abort.abort();
@@ -71,15 +71,15 @@ function isLast({ epoch, epochs, step, steps }: Progress): boolean {
   return epoch === epochs - 1 && step === steps;
 }
 
-function describe(progress: Progress): string {
-  return [
-    progress.epochs > 1 ? `epoch ${progress.epoch + 1}/${progress.epochs} ` : "",
+function describe(progress: Progress): string[] {
+  const parts = [
     `loss ${progress.epochLoss.toFixed(3)}`,
-    `  ${percent(progress.epochAccuracy, 1)} right`,
-    `  ${whole(progress.samplesPerSecond)}/s`,
-    `  ${progress.spikesPerNeuron.toFixed(2)} spikes/neuron`,
-    `  ${clock(progress.secondsLeft)} left`,
-  ].join("");
+    `${(100 * progress.epochAccuracy).toFixed(1)}% right`,
+    `${clock(progress.secondsLeft)} left`,
+    `${whole(progress.samplesPerSecond)}/s`,
+    `${progress.spikesPerNeuron.toFixed(2)} spikes/neuron`,
+  ];
+  return progress.epochs > 1 ? [...parts, `epoch ${progress.epoch + 1}/${progress.epochs}`] : parts;
 }
 
 function summary(last: Progress, seconds: number): string {

@@ -31,8 +31,10 @@ describe("train", () => {
     expect(trained.stdout).toMatch(
       /\nsaved {5}model.safetensors \(2\.0 MiB\)\ntested {4}\d+\.\d+ % of 50 test images/,
     );
-    expect(trained.stderr).toMatch(/^training {3}0%\ntraining {2}50% {2}loss/);
-    expect(trained.stderr).toMatch(/\ntraining 100% {2}loss.*\/s {2}\d+\.\d+ spikes\/neuron {2}0:00 left\n/);
+    expect(trained.stderr).toMatch(/^train {3}0%\ntrain {2}50% {2}loss/);
+    expect(trained.stderr).toMatch(
+      /\ntrain 100% {2}loss \d\.\d+ {2}\d+\.\d% right {2}0:00 left {2}[\d,]+\/s {2}\d+\.\d+ spikes\/neuron\n/,
+    );
   });
 
   test("writes a model that the library reads", async () => {

@@ -50,7 +50,7 @@ test("after Ctrl-C and resume the file has the bytes of a run that went through"
   expect(whole.code).toBe(0);
 
   const first = begin(...LONG, "--out", "stopped.safetensors");
-  await first.wrote("% right");
+  await first.wrote("% right ");
   first.child.kill("SIGINT");
   const stopped = await first.outcome;
   expect(stopped.code).toBe(130);
@@ -72,7 +72,7 @@ test("after Ctrl-C and resume the file has the bytes of a run that went through"
   const [, ...args] = command!.split(" ");
   expect(args[0]).toBe(cli);
   const resumed = begin(...args.slice(1));
-  await resumed.wrote("% right");
+  await resumed.wrote("% right ");
   resumed.child.kill("SIGTERM");
   // Where this run came from is replaced by where it got to.
   expect(await resumed.outcome).toMatchObject({ code: 143 });
@@ -100,7 +100,7 @@ test("a checkpoint on the way and at the end; more epochs from it", async () => 
 test("another file with the name of the checkpoint stays", async () => {
   await writeFile(at("other.checkpoint.safetensors"), "mine");
   const running = begin(...LONG, "--out", "other.safetensors");
-  await running.wrote("% right");
+  await running.wrote("% right ");
   running.child.kill("SIGINT");
   const { code, stderr } = await running.outcome;
   expect(code).toBe(130);
@@ -110,7 +110,7 @@ test("another file with the name of the checkpoint stays", async () => {
 
 test("Ctrl-C twice stops at once, one press that arrives twice does not", async () => {
   const running = begin(...SLOW, "--out", "slow.safetensors");
-  await running.wrote("training   0%");
+  await running.wrote("train   0%");
   await sleep(100);
   running.child.kill("SIGINT");
   running.child.kill("SIGINT");
@@ -129,7 +129,7 @@ test("the folder of the output goes away: the network is kept elsewhere", async 
   const target = at("going");
   await writeDigits(target, { train: 1, test: 1 });
   const running = begin(...LONG, "--out", "going/away.safetensors");
-  await running.wrote("% right");
+  await running.wrote("% right ");
   await rename(target, at("gone"));
   const { code, stderr } = await running.outcome;
   expect(code).toBe(1);
