@@ -242,7 +242,7 @@ export class Stem {
       this.times = this.scratch(frameBytes);
       this.#times = plan.record(TimesEncoder.Size, {
         [TimesEncoder.Count]: input.length,
-        [TimesEncoder.Input]: frames,
+        [TimesEncoder.Input]: this.frames,
         [TimesEncoder.Times]: this.times,
         [TimesEncoder.Intensity]: encoder.kind === "firstSpike" ? 1 : 0,
         [TimesEncoder.SilentBelow]: { f32: encoder.kind === "firstSpike" ? encoder.silentBelow : 0 },
