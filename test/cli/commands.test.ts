@@ -1,12 +1,13 @@
 // From training to answers, as a user goes: every command on the files of the one before.
+import { spawnSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadNetwork } from "spikegrad";
 import { mnist } from "spikegrad/data/node";
 import { readSafetensors, writeSafetensors } from "spikegrad/io";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { idxFile } from "../io/shared.ts";
-import { type Outcome, run, sameBytes, temporaryFolder, writeDigits } from "./shared.ts";
+import { cli, type Outcome, run, sameBytes, temporaryFolder, writeDigits } from "./shared.ts";
 
 const TINY = ["--data", "digits", "--steps", "5"];
 
@@ -293,4 +294,40 @@ test("no output to a pipe has escape codes", async () => {
     }),
   ];
   for (const { stdout, stderr } of outcomes) expect(stdout + stderr).toMatch(/^[\x20-\x7e\n]+$/);
+});
+
+describe("on a terminal", () => {
+  /** What a terminal of 80 columns is sent; `script` of util-linux is one. */
+  function onTerminal(
+    context: TestContext,
+    args: readonly string[],
+    env: Record<string, string> = {},
+  ): string {
+    const probe = spawnSync("script", ["--version"], { encoding: "utf8" });
+    if (!probe.stdout?.includes("util-linux")) context.skip("needs script of util-linux to make a terminal");
+    const command = `stty cols 80; '${process.execPath}' '${cli}' ${args.join(" ")}`;
+    const { NO_COLOR: _, FORCE_COLOR: __, ...rest } = process.env;
+    const { stdout } = spawnSync("script", ["-qec", command, "/dev/null"], {
+      cwd: folder.path,
+      env: { ...rest, TERM: "xterm", ...env },
+      encoding: "utf8",
+    });
+    return stdout;
+  }
+
+  test("training has a bar no wider than it", (context) => {
+    const output = onTerminal(context, ["train", ...TINY, "--test-images", "0", "--out", "bar.safetensors"]);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes between the bar's states
+    const states = output.split(/\x1b\[1G|[\r\n]|\x1b[78]/).filter((state) => state.startsWith("train "));
+    expect(states.at(-1)).toMatch(/^train █+ 100% {2}loss \d\.\d+ {2}[\d.]+% right {2}0:00 left/);
+    for (const state of states) expect(state.replace("\x1b[0K", "").length).toBeLessThanOrEqual(80);
+  });
+
+  test("pictures are grey, and of block characters under NO_COLOR", (context) => {
+    const args = ["predict", "model.safetensors", "--data", "digits", "--index", "0"];
+    expect(onTerminal(context, args)).toContain("\x1b[38;5;255;48;5;255m▀");
+    const plain = onTerminal(context, args, { NO_COLOR: "1" });
+    expect(plain).toContain("█");
+    expect(plain).not.toContain("\x1b");
+  });
 });
