@@ -42,6 +42,8 @@ export {
 export {
   type AvgPool2dLayer,
   avgPool2d,
+  type BatchNormLayer,
+  batchNorm,
   type CanonicalLayer,
   type Conv2dLayer,
   conv2d,
@@ -56,7 +58,9 @@ export {
   maxPool2d,
   type NeuronLayer,
   neuron,
+  type ReluLayer,
   type ResidualBlock,
+  relu,
   residual,
   type Shortcut,
 } from "./layers.ts";
@@ -70,6 +74,7 @@ export {
   type SquaredErrorLoss,
   squaredError,
 } from "./losses.ts";
+export { type BpstaDescriptor, bpsta } from "./methods/bpsta.ts";
 export type { MethodDescriptor } from "./methods/index.ts";
 export { type LeeDescriptor, lee } from "./methods/lee.ts";
 export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";

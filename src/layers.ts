@@ -1,6 +1,6 @@
 import { ArgumentError } from "./errors.ts";
 import { checkInitializer, type InitializerDescriptor } from "./initializers.ts";
-import { integer, number, options, positive } from "./validate.ts";
+import { integer, number, options, positive, within } from "./validate.ts";
 
 /** An earlier layer's spikes, added to a convolution's current. */
 export interface Shortcut {
@@ -54,6 +54,20 @@ export interface EarliestPool2dLayer {
   readonly size: number;
 }
 
+/** Batch normalisation of a synapse's currents, `bpsta` only. */
+export interface BatchNormLayer {
+  readonly kind: "batchNorm";
+  readonly name?: string;
+  readonly momentum: number;
+  readonly epsilon: number;
+}
+
+/** Currents below 0 count 0, `bpsta` only. */
+export interface ReluLayer {
+  readonly kind: "relu";
+  readonly name?: string;
+}
+
 /** Spiking neurons of the network's method. */
 export interface NeuronLayer {
   readonly kind: "neuron";
@@ -86,6 +100,8 @@ export type CanonicalLayer =
   | AvgPool2dLayer
   | MaxPool2dLayer
   | EarliestPool2dLayer
+  | BatchNormLayer
+  | ReluLayer
   | NeuronLayer
   | DropoutLayer;
 
@@ -210,6 +226,33 @@ export function maxPool2d(size: number, option?: { name?: string }): MaxPool2dLa
 export function earliestPool2d(size: number, option?: { name?: string }): EarliestPool2dLayer {
   const { name } = options("earliestPool2d options", option, ["name"]);
   return named({ kind: "earliestPool2d", size: integer("earliestPool2d.size", size, 1, 1024) }, name);
+}
+
+/**
+ * Batch normalisation of the currents of the `conv2d` or `dense` in front, a channel at a time:
+ * `y = (I - mean) / sqrt(variance + epsilon) · weight + bias` (Ioffe and Szegedy 2015). Training takes mean and (biased)
+ * variance of each time step over batch and positions, and moves the running ones by `momentum` at each step, the
+ * variance by its unbiased value; evaluating uses the running ones. Parameters `<name>.weight` (1) and `<name>.bias` (0);
+ * statistics `<name>.running_mean` (0) and `<name>.running_var` (1).
+ *
+ * @param option `momentum` (0.1) in [0, 1]; `epsilon` (1e-5) greater than 0
+ * @throws ArgumentError for values out of range
+ */
+export function batchNorm(option?: { momentum?: number; epsilon?: number; name?: string }): BatchNormLayer {
+  const {
+    momentum = 0.1,
+    epsilon = 1e-5,
+    name,
+  } = options("batchNorm", option, ["momentum", "epsilon", "name"]);
+  within("batchNorm.momentum", momentum, 0, 1);
+  positive("batchNorm.epsilon", epsilon);
+  return named({ kind: "batchNorm", momentum, epsilon }, name);
+}
+
+/** Currents below 0 count 0: `max(0, I)`. */
+export function relu(option?: { name?: string }): ReluLayer {
+  const { name } = options("relu", option, ["name"]);
+  return named({ kind: "relu" }, name);
 }
 
 /**

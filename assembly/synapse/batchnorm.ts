@@ -27,7 +27,7 @@ export function normSum(norm: usize, frame: usize): void {
   const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
-  const bytes = load<u32>(norm, Norm.Width) * period;
+  const bytes = (load<u32>(norm, Norm.Width) as usize) * period;
   const field = at(load<u32>(norm, Norm.Field), frame);
   const partial = at(load<u32>(norm, Norm.Partial), frame);
   for (let c: usize = 0; c < period; c += 16) {
@@ -81,7 +81,7 @@ export function normSquares(norm: usize, frame: usize): void {
   const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
-  const bytes = load<u32>(norm, Norm.Width) * period;
+  const bytes = (load<u32>(norm, Norm.Width) as usize) * period;
   const field = at(load<u32>(norm, Norm.Field), frame);
   const partial = at(load<u32>(norm, Norm.Partial), frame);
   const affine = at(load<u32>(norm, Norm.Affine), frame);
@@ -166,7 +166,7 @@ export function normBackwardSum(norm: usize, frame: usize): void {
   const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
-  const bytes = load<u32>(norm, Norm.Width) * period;
+  const bytes = (load<u32>(norm, Norm.Width) as usize) * period;
   const field = at(load<u32>(norm, Norm.Field), frame);
   const delta = at(load<u32>(norm, Norm.Delta), frame);
   const partial = at(load<u32>(norm, Norm.Partial), frame);
@@ -234,7 +234,7 @@ export function normBackwardApply(norm: usize, frame: usize): void {
   const rows = load<u32>(norm, Norm.Rows) as usize;
   const stride = load<u32>(norm, Norm.Stride) as usize;
   const period = (load<u32>(norm, Norm.Channels) << 2) as usize;
-  const bytes = load<u32>(norm, Norm.Width) * period;
+  const bytes = (load<u32>(norm, Norm.Width) as usize) * period;
   const field = at(load<u32>(norm, Norm.Field), frame);
   const delta = at(load<u32>(norm, Norm.Delta), frame);
   const affine = at(load<u32>(norm, Norm.Affine), frame);

@@ -22,7 +22,7 @@ export function maxPoolForward(pool: usize, frame: usize): void {
   const columns = load<u32>(pool, MaxPool.Columns);
   const rowWords = load<u32>(pool, MaxPool.RowWords);
   const bits = at(load<u32>(pool, MaxPool.Bits), frame);
-  const sourceBytes = (load<u32>(pool, MaxPool.SourceRowWords) << 2) as usize;
+  const sourceBytes = load<u32>(pool, MaxPool.SourceRowWords) << 2;
   const source = at(load<u32>(pool, MaxPool.SourceBits), frame);
   memory.fill(bits, 0, (rows * rowWords) << 2);
   for (let y: u32 = 0; y < rows; ++y) {
@@ -52,7 +52,7 @@ export function maxPoolBackward(pool: usize, frame: usize): void {
   const channels = load<u32>(pool, MaxPool.Channels);
   const rows = load<u32>(pool, MaxPool.Rows);
   const columns = load<u32>(pool, MaxPool.Columns);
-  const sourceBytes = (load<u32>(pool, MaxPool.SourceRowWords) << 2) as usize;
+  const sourceBytes = load<u32>(pool, MaxPool.SourceRowWords) << 2;
   const source = at(load<u32>(pool, MaxPool.SourceBits), frame);
   const delivered = at(load<u32>(pool, MaxPool.Delivered), frame);
   const sourceLength = load<u32>(pool, MaxPool.SourceRowLength);

@@ -190,6 +190,13 @@ const MAPPERS = {
     needs: ["createNetwork", "stdbp", "times", "conv2d", "dense", "earliestPool2d", "neuron"],
     run: runStdbp,
   },
+  bpsta: {
+    needs: [
+      ...["createNetwork", "bpsta", "spikes", "direct", "conv2d", "dense", "batchNorm", "relu", "neuron"],
+      ...["maxPool2d", "avgPool2d", "dropout", "squaredError"],
+    ],
+    run: runBpsta,
+  },
   optimizers: { needs: ["createNetwork", "lee", "spikes", "dense"], run: runOptimizers },
 };
 
@@ -321,9 +328,61 @@ async function runStdbp({ description, tensors }, library, build) {
   }
 }
 
+async function runBpsta({ description, tensors }, library, build) {
+  const { layers, threshold, decay, kappa, vote, direct } = description;
+  if (!Array.isArray(layers) || layers.length === 0) throw new UnusableFile("the case has no layers");
+  const { shape, data } = given(tensors, "input");
+  const steps = description.time_steps;
+  const [batch, ...input] = direct ? shape : shape.slice(1);
+  const network = await library.createNetwork({
+    input,
+    encoder: direct ? library.direct({ steps }) : library.spikes({ steps }),
+    method: library.bpsta({ threshold, decay, kappa, vote }),
+    layers: layers.map((layer, i) => bpstaLayer(library, layer, `layer${i}`)),
+    loss: library.squaredError({ reduction: "mean" }),
+    build,
+  });
+  try {
+    requireBuild(network, build);
+    const dropoutMasks = {};
+    for (const [name, tensor] of Object.entries(tensors)) {
+      if (name.endsWith(".dropout_mask")) dropoutMasks[name.slice(0, -".dropout_mask".length)] = tensor.data;
+      else if (/^layer\d+\.(weight|bias)$/.test(name)) network.parameters.set(name, tensor.data);
+    }
+    const inputs = direct ? data : batchFirst(data, steps, batch);
+    const answer = await network.gradients(inputs, given(tensors, "label").data, {
+      record: ["spikes"],
+      dropoutMasks,
+    });
+    return collect(answer);
+  } finally {
+    network.dispose();
+  }
+}
+
+function bpstaLayer(library, layer, name) {
+  switch (layer.kind) {
+    case "bn":
+      return library.batchNorm({ name });
+    case "relu":
+      return library.relu({ name });
+    case "node":
+      return library.neuron({ name });
+    case "maxpool":
+      return library.maxPool2d(layer.size, { name });
+    case "avgpool":
+      return library.avgPool2d(layer.size, { name });
+    case "dropout":
+      return library.dropout(layer.p ?? 0.5, { name });
+    default:
+      return weightLayer(library, layer, name);
+  }
+}
+
 /** What `network.gradients` answered, under the file's names. */
-function collect({ loss, outputs, gradients, records }) {
+function collect({ loss, outputs, gradients, statistics, records }) {
   const answers = { output: outputs, loss: { shape: [1], data: Float32Array.of(loss) } };
+  for (const [name, tensor] of Object.entries(statistics)) answers[name] = tensor;
   for (const [name, tensor] of Object.entries(gradients)) answers[`${name}.grad`] = tensor;
   for (const [name, tensor] of Object.entries(records)) answers[name] = tensor;
   return answers;

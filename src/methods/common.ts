@@ -64,18 +64,28 @@ export class ParameterList {
     });
   }
 
-  /** One value a channel, padded to whole vectors: biases, scales, statistics. */
+  /** One value a channel, padded to whole vectors: biases, scales, running statistics (which are not learned). */
   vector(
     name: string,
     channels: number,
     fanIn: number,
     initial: Initial,
-    trainable = true,
-    whole = false,
+    option: { readonly trainable?: boolean; readonly statistic?: boolean; readonly whole?: boolean } = {},
   ): number {
+    const { statistic = false, trainable = !statistic, whole = false } = option;
     const length = Math.ceil(channels / 4) * 4;
     const index = () => Int32Array.from({ length: channels }, (_, i) => i);
-    return this.#push({ name, shape: [channels], length, index, fanIn, initial, whole, trainable });
+    return this.#push({
+      name,
+      shape: [channels],
+      length,
+      index,
+      fanIn,
+      initial,
+      whole,
+      trainable,
+      statistic,
+    });
   }
 
   #push(spec: ParameterSpec): number {
@@ -431,12 +441,12 @@ export class Stem {
     target: number,
     delivered: number,
   ): number {
-    const { plan, bindings } = this;
+    const { plan } = this;
     return plan.record(Fanout.Size, {
       [Fanout.Activity]: activity,
       [Fanout.Columns]: plan.table(geometry.columns),
       [Fanout.RowTable]: plan.table(geometry.rows),
-      [Fanout.Weight]: plan.view(bindings.parameters[parameter]),
+      [Fanout.Weight]: this.parameter(parameter),
       [Fanout.Gradient]: this.gradient(parameter),
       [Fanout.Target]: target,
       [Fanout.TargetStride]: geometry.target.stride,
@@ -462,11 +472,6 @@ export class Stem {
     this.plan.emit(Op.Clear, view, bytes);
   }
 
-  /** Emits `body` for every sample of every block of this rank; gradients start at 0 in each block. */
-  forEachSample(body: () => void): void {
-    this.forEachBlock(() => this.plan.loop(Op.ForSamples, [], body));
-  }
-
   /** Emits `body` for every block of this rank; gradients start at 0 in each. */
   forEachBlock(body: () => void): void {
     const { plan, purpose, bindings } = this;
@@ -476,6 +481,11 @@ export class Stem {
       }
       body();
     });
+  }
+
+  /** Emits `body` for every sample of every block of this rank. */
+  forEachSample(body: () => void): void {
+    this.forEachBlock(() => this.plan.loop(Op.ForSamples, [], body));
   }
 
   get ports(): Ports {

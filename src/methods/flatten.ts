@@ -7,6 +7,8 @@ const KINDS = [
   "avgPool2d",
   "maxPool2d",
   "earliestPool2d",
+  "batchNorm",
+  "relu",
   "neuron",
   "dropout",
   "residual",

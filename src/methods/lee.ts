@@ -125,6 +125,12 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
     }
     if (layer.kind === "maxPool2d" || layer.kind === "earliestPool2d")
       throw new ArgumentError(argument, layer.kind, "avgPool2d: the pools of lee spike at a mean");
+    if (layer.kind === "batchNorm" || layer.kind === "relu")
+      throw new ArgumentError(
+        argument,
+        layer.kind,
+        "no such layer under lee: its currents reach the neuron as they are",
+      );
     const next = layers[i + 1];
     if (next?.kind !== "neuron")
       throw new ArgumentError(`layers[${i + 1}]`, next?.kind, `neuron after ${layer.kind}`);

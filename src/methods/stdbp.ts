@@ -199,7 +199,13 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     const nudge =
       descriptor.silentNudge > 0
-        ? parameters.vector(`${name}.nudge`, layer.out, fanIn, { kind: "constant", value: 0 }, false)
+        ? parameters.vector(
+            `${name}.nudge`,
+            layer.out,
+            fanIn,
+            { kind: "constant", value: 0 },
+            { trainable: false },
+          )
         : -1;
     const threshold = next.threshold ?? descriptor.threshold;
     stages.push({ kind: layer.kind, name, from, layout, synapse, parameter, nudge, threshold });

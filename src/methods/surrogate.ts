@@ -190,7 +190,7 @@ function buildStages(
       layout,
       geometry,
       weight: parameters.weight(`${weightName}.weight`, shape, geometry, uniform, whole),
-      bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, uniform(fanIn), true, whole),
+      bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, uniform(fanIn), { whole }),
       pool,
       neurons: pool?.layout ?? layout,
       threshold: neuron.threshold ?? descriptor.threshold,

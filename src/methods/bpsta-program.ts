@@ -1,0 +1,463 @@
+import {
+  Activity,
+  ActivityKind,
+  BackwardFlags,
+  Bias,
+  Bpsta,
+  MaxPool,
+  Norm,
+  Op,
+  Output,
+  Vote,
+} from "../../assembly/abi.ts";
+import type { Layout } from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import type { LossDescriptor } from "../losses.ts";
+import type { BpstaDescriptor, NormStage, Stage } from "./bpsta.ts";
+import { lossFields, Stem } from "./common.ts";
+import type { Bindings, Ports, Purpose } from "./method.ts";
+
+/** What a `bpsta` program is made from. */
+export interface BpstaNetwork {
+  readonly stages: readonly Stage[];
+  readonly input: Layout;
+  readonly classes: number;
+  readonly descriptor: BpstaDescriptor;
+  readonly encoder: EncoderDescriptor;
+  readonly loss: LossDescriptor;
+}
+
+/**
+ * Currents in front of batch normalisation are needed twice. As long as those of a batch fit in this many bytes they are
+ * kept, beyond it computed again from the spikes: same order, same bits.
+ */
+const CURRENT_BUDGET = 2 ** 28;
+
+/**
+ * Without batch normalisation, or when evaluating, a rank takes one sample at a time through all layers and steps. Batch
+ * statistics need all samples of a step at once: then layers are outermost forward, steps backward, and samples innermost.
+ */
+export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindings: Bindings): Ports {
+  const { stages, encoder, classes } = network;
+  const train = purpose.mode === "train";
+  const batched = train && stages.some(({ norm }) => norm);
+  const schedule = batched ? "batch" : "sample";
+  const counters = stages.length + 1;
+  const stem = new Stem(plan, purpose, bindings, network.input, encoder, classes, counters, schedule);
+  const budget = { bytes: batched ? CURRENT_BUDGET : 0 };
+  const parts: Part[] = [];
+  stages.forEach((stage, i) => {
+    parts.push(new Part(stem, network, stage, i, parts[i - 1], batched, budget));
+  });
+  const last = parts[parts.length - 1];
+  const answer = answerOf(network, stem, last);
+  const samples = (body: () => void) => (batched ? plan.loop(Op.ForSamples, [], body) : body());
+  const up = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 1], body);
+
+  const fire = (part: Part) => {
+    plan.emit(Op.BpstaForward, part.neuron);
+    for (const step of part.onward) step();
+    if (part === last) plan.emit(Op.Vote, answer.vote);
+  };
+  const statistics = (part: Part) => {
+    samples(() => {
+      part.currents();
+      plan.emit(Op.NormSum, part.norm);
+    });
+    plan.emit(Op.NormMean, part.norm);
+    samples(() => plan.emit(Op.NormSquares, part.norm));
+    plan.emit(Op.NormFinish, part.norm);
+  };
+  const forward = (part: Part) => {
+    if (batched && part.norm) {
+      if (part.constant) statistics(part);
+      else if (part.kept) up(() => statistics(part));
+      samples(() => {
+        part.rest();
+        if (part.constant || part.kept) up(() => fire(part));
+      });
+      if (part.constant || part.kept) return;
+      up(() => {
+        statistics(part);
+        samples(() => fire(part));
+      });
+      return;
+    }
+    samples(() => {
+      if (part.norm) plan.emit(Op.NormFixed, part.norm);
+      part.rest();
+      if (part.constant) part.currents();
+      up(() => {
+        if (!part.constant) part.currents();
+        fire(part);
+      });
+    });
+  };
+
+  /** From the deltas of a layer's currents to its gradients and the G of the layer before. */
+  const spread = (part: Part) => {
+    if (!part.norm) plan.emit(Op.BiasBackward, part.bias.backward);
+    const before = parts[part.index - 1];
+    if (before && part.stage.geometry.gaps) stem.clear(before.delivered, before.out.length * 4);
+    const flags = BackwardFlags.Weight | (before ? BackwardFlags.Deliver : 0);
+    plan.emit(Op.FanoutBackward, part.synapse.backward, flags);
+    for (const step of before?.back ?? []) step();
+  };
+  /** Per-sample work is collected; batch statistics cut it into phases. */
+  const phases = (body: (add: (step: () => void) => void, cut: (step: () => void) => void) => void) => {
+    let steps: (() => void)[] = [];
+    const flush = () => {
+      const now = steps;
+      steps = [];
+      if (now.length)
+        samples(() => {
+          for (const step of now) step();
+        });
+    };
+    body(
+      (step) => steps.push(step),
+      (step) => {
+        flush();
+        step();
+      },
+    );
+    flush();
+  };
+  type Adder = (step: () => void) => void;
+  const normalised = (part: Part, add: Adder, cut: Adder) => {
+    if (!part.norm) return;
+    add(() => plan.emit(Op.NormBackwardSum, part.norm));
+    cut(() => plan.emit(Op.NormBackwardFinish, part.norm));
+    add(() => plan.emit(Op.NormBackwardApply, part.norm));
+  };
+  const backwardStep = (add: Adder, cut: Adder) => {
+    add(() => plan.emit(Op.VoteBackward, answer.vote));
+    for (const part of [...parts].reverse()) {
+      add(() => plan.emit(Op.BpstaBackward, part.neuron));
+      if (part.constant) return;
+      if (batched && part.norm && !part.kept) add(() => part.currents());
+      normalised(part, add, cut);
+      add(() => spread(part));
+    }
+  };
+  const backward = () => {
+    samples(() => {
+      for (const part of parts) part.still();
+    });
+    plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(backwardStep));
+    if (!parts[0].constant) return;
+    phases((add, cut) => {
+      normalised(parts[0], add, cut);
+      add(() => spread(parts[0]));
+    });
+  };
+
+  const whole = () => {
+    for (const part of parts) part.prepare();
+    samples(() => {
+      stem.encode();
+      for (const part of parts) part.draw();
+      if (purpose.mode !== "step") stem.clear(answer.counts, answer.bytes);
+    });
+    for (const part of parts) forward(part);
+    samples(() => plan.emit(answer.loss, answer.output));
+    if (train) backward();
+  };
+  if (batched) stem.forEachBlock(whole);
+  else stem.forEachSample(whole);
+  return stem.ports;
+}
+
+/** Records of the vote and the loss. */
+function answerOf({ classes, descriptor, encoder, loss }: BpstaNetwork, stem: Stem, last: Part) {
+  const { plan, purpose } = stem;
+  const train = purpose.mode === "train";
+  const bytes = Math.ceil(classes / 4) * 16;
+  const counts = stem.scratch(bytes);
+  const delta = train ? stem.scratch(bytes) : 0;
+  const vote = plan.record(Vote.Size, {
+    [Vote.Bits]: last.bits,
+    [Vote.Classes]: classes,
+    [Vote.Voters]: descriptor.vote,
+    [Vote.Counts]: counts,
+    [Vote.Delta]: delta,
+    [Vote.Delivered]: last.delivered,
+  });
+  const output = plan.record(Output.Size, {
+    [Output.Membrane]: counts,
+    [Output.Length]: bytes / 4,
+    [Output.Classes]: classes,
+    [Output.Scale]: { f32: 1 / (descriptor.vote * encoder.steps) },
+    [Output.Outputs]: stem.outputs,
+    [Output.Losses]: stem.losses,
+    [Output.Labels]: stem.labels,
+    [Output.Delta]: delta,
+    [Output.Given]: stem.given,
+    ...lossFields(loss, "mean", classes),
+  });
+  const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
+  return { vote, output, counts, bytes, loss: purpose.given ? Op.GivenGradient : lossOp };
+}
+
+/** One stage laid out in memory, and what it emits. */
+class Part {
+  readonly stage: Stage;
+  readonly index: number;
+  /** The current is the same at every step: computed once, its deltas summed. */
+  readonly constant: boolean;
+  /** Currents of every step are kept. */
+  readonly kept: boolean;
+  readonly neuron: number;
+  readonly norm: number;
+  readonly bits: number;
+  /** Layout, activity and G of what the next synapse sees, after pools and dropout. */
+  readonly out: Layout;
+  readonly activity: number;
+  readonly delivered: number;
+  readonly synapse: { readonly forward: number; readonly backward: number };
+  readonly bias: { readonly forward: number; readonly backward: number };
+  /** What follows the neuron at each step, and its way back in reverse. */
+  readonly onward: (() => void)[] = [];
+  readonly back: (() => void)[] = [];
+  readonly #stem: Stem;
+  readonly #setup: (() => void)[] = [];
+  readonly #field: number;
+  readonly #membrane: number;
+  readonly #carry: number;
+  readonly #delta: number;
+
+  constructor(
+    stem: Stem,
+    network: BpstaNetwork,
+    stage: Stage,
+    index: number,
+    before: Part | undefined,
+    batched: boolean,
+    budget: { bytes: number },
+  ) {
+    const { plan, purpose, steps } = stem;
+    const { layout, geometry, norm, relu } = stage;
+    const field = geometry.target;
+    const bytes = layout.length * 4;
+    const train = purpose.mode === "train";
+    this.#stem = stem;
+    this.stage = stage;
+    this.index = index;
+    this.constant = index === 0 && network.encoder.kind === "direct" && purpose.mode !== "step";
+    const needed = field.bytes * steps * purpose.capacity;
+    this.kept = batched && norm !== undefined && !this.constant && needed <= budget.bytes;
+    if (this.kept) budget.bytes -= needed;
+
+    // Between the passes of a batch normalisation a sample's values must stay; elsewhere the rank's memory will do.
+    const own = batched && (norm !== undefined || this.constant);
+    this.#field = own ? stem.scratch(field.bytes, this.kept ? field.bytes : 0) : plan.perRank(field.bytes);
+    const waiting = batched && norm !== undefined && !this.constant && !this.kept;
+    this.#membrane = waiting ? stem.scratch(bytes) : plan.perRank(bytes);
+    this.#carry = train ? stem.scratch(bytes) : 0;
+    this.#delta = train ? (own ? stem.scratch(field.bytes) : plan.perRank(field.bytes)) : 0;
+    const bits = stem.bits(layout, purpose.record.spikes);
+    this.bits = bits.view;
+    if (bits.address) {
+      const name = `${stage.name}.spikes`;
+      stem.records.push({ name, address: bits.address, kind: "bits", layout, steps, amplitude: 0 });
+    }
+    const affine = norm ? this.#affine(layout.channels * 16, batched) : 0;
+    const delivered = train ? plan.perRank(bytes) : 0;
+    this.neuron = plan.record(Bpsta.Size, {
+      [Bpsta.Rows]: layout.rows,
+      [Bpsta.RowLength]: layout.rowLength,
+      [Bpsta.RowWords]: layout.rowWords,
+      [Bpsta.Channels]: layout.channels,
+      [Bpsta.Field]: plan.shift(this.#field, field.origin),
+      [Bpsta.Stride]: field.stride,
+      [Bpsta.Affine]: affine,
+      [Bpsta.Relu]: relu ? 1 : 0,
+      [Bpsta.Membrane]: this.#membrane,
+      [Bpsta.Bits]: bits.view,
+      [Bpsta.Spikes]: stem.counter(index + 1),
+      [Bpsta.Threshold]: { f32: stage.threshold },
+      [Bpsta.Decay]: { f32: network.descriptor.decay },
+      [Bpsta.Kappa]: { f32: network.descriptor.kappa },
+      [Bpsta.Positive]:
+        train && relu ? stem.scratch(layout.bitBytes, this.constant ? 0 : layout.bitBytes) : 0,
+      [Bpsta.Potentials]: train ? stem.scratch(bytes, this.constant ? 0 : bytes) : 0,
+      [Bpsta.Constant]: this.constant ? 1 : 0,
+      [Bpsta.Recorded]: purpose.record.membranes ? stem.values(`${stage.name}.membranes`, layout, true) : 0,
+      [Bpsta.Carry]: this.#carry,
+      [Bpsta.Delivered]: delivered,
+      [Bpsta.Delta]: train ? plan.shift(this.#delta, field.origin) : 0,
+      [Bpsta.Sum]: this.constant ? 1 : 0,
+    });
+    this.norm = norm ? this.#norm(norm, affine, batched) : 0;
+    this.bias = { forward: this.#bias(this.#field), backward: train ? this.#bias(this.#delta) : 0 };
+
+    const source = before?.activity ?? stem.activity;
+    const send = (target: number) =>
+      stem.fanout(source, geometry, stage.weight, target, before?.delivered ?? 0);
+    this.synapse = { forward: send(this.#field), backward: train ? send(this.#delta) : 0 };
+
+    const end = this.#transits(stem.activityOf(layout, bits.view, 0), delivered, bits.view);
+    this.out = end.layout;
+    this.activity = end.activity;
+    this.delivered = end.delivered;
+  }
+
+  /** Mean, γ/σ, β and 1/σ: of each step, if they differ. */
+  #affine(bytes: number, batched: boolean): number {
+    const { plan, steps } = this.#stem;
+    if (!batched) return plan.perRank(bytes);
+    const stepped = !this.constant;
+    return plan.view(plan.take(stepped ? bytes * steps : bytes), { step: stepped ? bytes : 0 });
+  }
+
+  #norm(norm: NormStage, affine: number, batched: boolean): number {
+    const stem = this.#stem;
+    const { plan, purpose, steps } = stem;
+    const { layout, geometry } = this.stage;
+    const { origin, stride } = geometry.target;
+    const sums = layout.channels * 8;
+    const running = (parameter: number) => (batched ? stem.gradient(parameter) : stem.parameter(parameter));
+    if (batched) {
+      // The next running statistics grow where their gradients would be; the old stay until the step is taken.
+      const bytes = layout.channels * 4;
+      for (const parameter of [norm.mean, norm.variance]) {
+        this.#setup.push(() =>
+          plan.emit(Op.Copy, stem.gradient(parameter), stem.parameter(parameter), 1, bytes, 0, 0),
+        );
+      }
+    }
+    return plan.record(Norm.Size, {
+      [Norm.Field]: plan.shift(this.#field, origin),
+      [Norm.Stride]: stride,
+      [Norm.Rows]: layout.rows,
+      [Norm.Width]: layout.extent.width,
+      [Norm.Channels]: layout.channels,
+      [Norm.Weight]: stem.parameter(norm.weight),
+      [Norm.Bias]: stem.parameter(norm.bias),
+      [Norm.RunningMean]: running(norm.mean),
+      [Norm.RunningVariance]: running(norm.variance),
+      [Norm.Updates]: this.constant ? steps : 1,
+      [Norm.Affine]: affine,
+      [Norm.Partial]: batched ? plan.view(plan.take(sums * purpose.capacity), { sample: sums }) : 0,
+      [Norm.PartialStride]: sums,
+      [Norm.Delta]: batched ? plan.shift(this.#delta, origin) : 0,
+      [Norm.WeightGradient]: stem.gradient(norm.weight),
+      [Norm.BiasGradient]: stem.gradient(norm.bias),
+      [Norm.Means]: batched ? plan.view(plan.take(sums)) : 0,
+      [Norm.Momentum]: { f32: norm.momentum },
+      [Norm.Epsilon]: { f32: norm.epsilon },
+    });
+  }
+
+  #bias(field: number): number {
+    const stem = this.#stem;
+    const { layout, geometry, bias } = this.stage;
+    return stem.plan.record(Bias.Size, {
+      [Bias.Field]: stem.plan.shift(field, geometry.target.origin),
+      [Bias.Stride]: geometry.target.stride,
+      [Bias.Rows]: layout.rows,
+      [Bias.RowLength]: layout.rowLength,
+      [Bias.Channels]: layout.channels,
+      [Bias.Bias]: stem.parameter(bias),
+      [Bias.Gradient]: stem.gradient(bias),
+    });
+  }
+
+  /** Pools and dropout behind the neuron. */
+  #transits(activity: number, delivered: number, bits: number) {
+    const stem = this.#stem;
+    const { plan, purpose } = stem;
+    const train = purpose.mode === "train";
+    let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
+    for (const transit of this.stage.transits) {
+      const from = at;
+      const { layout } = transit;
+      const bytes = layout.length * 4;
+      if (transit.kind === "dropout") {
+        if (!train) continue;
+        const mask = stem.scratch(bytes);
+        const { name, probability, index } = transit;
+        this.#masks.push(() => stem.dropout(name, layout, mask, probability, index));
+        if (from.values) this.onward.push(() => plan.emit(Op.Multiply, from.values, mask, layout.length));
+        else at = { ...from, activity: stem.activityOf(layout, from.bits, mask) };
+        this.back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
+        continue;
+      }
+      const to = train ? plan.perRank(bytes) : 0;
+      if (transit.kind === "maxPool") {
+        const pooled = stem.bits(layout, false).view;
+        const pool = plan.record(MaxPool.Size, {
+          [MaxPool.Window]: transit.window,
+          [MaxPool.Channels]: layout.channels,
+          [MaxPool.Rows]: layout.rows,
+          [MaxPool.Columns]: layout.extent.width,
+          [MaxPool.RowWords]: layout.rowWords,
+          [MaxPool.Bits]: pooled,
+          [MaxPool.SourceRowWords]: from.layout.rowWords,
+          [MaxPool.SourceBits]: from.bits,
+          [MaxPool.Delivered]: to,
+          [MaxPool.SourceRowLength]: from.layout.rowLength,
+          [MaxPool.SourceDelivered]: from.delivered,
+        });
+        this.onward.push(() => plan.emit(Op.MaxPoolForward, pool));
+        this.back.unshift(() => plan.emit(Op.MaxPoolBackward, pool));
+        at = { layout, activity: stem.activityOf(layout, pooled, 0), delivered: to, bits: pooled, values: 0 };
+        continue;
+      }
+      const values = stem.scratch(bytes, bytes);
+      const cells = transit.window * transit.window;
+      const sum = stem.route(from.activity, transit.geometry, values, 0, 1);
+      const share = train
+        ? stem.route(from.activity, transit.geometry, to, from.delivered, Math.fround(1 / cells))
+        : 0;
+      this.onward.push(() => {
+        stem.clear(values, bytes);
+        plan.emit(Op.RouteForward, sum);
+        plan.emit(Op.Divide, values, layout.length, { f32: cells });
+      });
+      this.back.unshift(() => plan.emit(Op.RouteBackward, share, 0));
+      const record = plan.record(Activity.Size, {
+        [Activity.Kind]: ActivityKind.Values,
+        [Activity.Rows]: layout.rows,
+        [Activity.RowLength]: layout.rowLength,
+        [Activity.Data]: values,
+      });
+      at = { layout, activity: record, delivered: to, bits: 0, values };
+    }
+    return at;
+  }
+
+  readonly #masks: (() => void)[] = [];
+
+  /** Once a batch. */
+  prepare(): void {
+    for (const step of this.#setup) step();
+  }
+
+  /** Once a sample, before its first step. */
+  draw(): void {
+    for (const step of this.#masks) step();
+  }
+
+  /** Membranes at rest; those of a live network stay as they are. */
+  rest(): void {
+    if (this.#stem.purpose.mode !== "step") this.#stem.clear(this.#membrane, this.stage.layout.length * 4);
+  }
+
+  /** Nothing comes back from behind the last step. */
+  still(): void {
+    this.#stem.clear(this.#carry, this.stage.layout.length * 4);
+    if (this.constant) this.#stem.clear(this.#delta, this.stage.geometry.target.bytes);
+  }
+
+  /** I = b + Σ w x, of one sample and step. */
+  currents(): void {
+    const { plan, purpose, operations } = this.#stem;
+    const { bytes } = this.stage.geometry.target;
+    if (bytes > this.stage.layout.length * 4) this.#stem.clear(this.#field, bytes);
+    plan.emit(Op.BiasForward, this.bias.forward);
+    plan.emit(Op.FanoutForward, this.synapse.forward);
+    if (purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
+  }
+}

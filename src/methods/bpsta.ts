@@ -1,0 +1,294 @@
+import {
+  type Extent,
+  type FanoutGeometry,
+  Layout,
+  poolGeometry,
+  type RouteGeometry,
+} from "../core/geometry.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import { ArgumentError } from "../errors.ts";
+import { initialOf } from "../initializers.ts";
+import { batchNorm, type CanonicalLayer, type LayerDescriptor } from "../layers.ts";
+import { type LossDescriptor, squaredError } from "../losses.ts";
+import { integer, number, options, positive } from "../validate.ts";
+import { lower } from "./bpsta-program.ts";
+import { meanLoss, ParameterList, pooledLayout, weightGeometry } from "./common.ts";
+import { flatten } from "./flatten.ts";
+import type { LayerInfo, Method, Model } from "./method.ts";
+
+/** Backpropagation with spatio-temporal adjustment of Shen et al. 2022. */
+export interface BpstaDescriptor {
+  readonly kind: "bpsta";
+  readonly threshold: number;
+  readonly decay: number;
+  readonly kappa: number;
+  readonly vote: number;
+}
+
+/**
+ * Backpropagation with spatio-temporal adjustment: Shen, Zhao, Zeng, "Backpropagation with biologically plausible
+ * spatiotemporal adjustment for training deep spiking neural networks", Patterns 3(6) (2022), arXiv 2110.08858.
+ *
+ * Forward: `u = v + I`, `s = u >= threshold`, `v = decay · (s ? 0 : u)`. Backward, with C the gradient that comes from the
+ * next step: `D = (G + kappa · decay · C) / u` at a spike, `decay · C` elsewhere.
+ *
+ * Layers have biases. A list without `neuron()` is completed: `conv2d` to `conv2d, batchNorm, relu, neuron`, hidden `dense`
+ * to `dense, relu, neuron`, the last one to `dense, neuron`. The last layer has `classes · vote` neurons; the answer is the
+ * mean spike count of each class's `vote` neighbours over the T steps. Pools take spikes and hand on real values.
+ *
+ * @param option `threshold` (0.5) greater than 0; `decay` (0.9) in [0, 1]; `kappa` (0.2) of at least 0, the gradient across
+ *   the reset (0: the spatial adjustment alone); `vote` (10): neurons a class
+ * @throws ArgumentError for values out of range
+ */
+export function bpsta(option?: {
+  threshold?: number;
+  decay?: number;
+  kappa?: number;
+  vote?: number;
+}): BpstaDescriptor {
+  const {
+    threshold = 0.5,
+    decay = 0.9,
+    kappa = 0.2,
+    vote = 10,
+  } = options("bpsta", option, ["threshold", "decay", "kappa", "vote"]);
+  positive("bpsta.threshold", threshold);
+  number("bpsta.decay", decay, "a number from 0 to 1", (v) => v >= 0 && v <= 1);
+  number("bpsta.kappa", kappa, "a number of at least 0", (v) => v >= 0);
+  integer("bpsta.vote", vote, 1, 65536);
+  return { kind: "bpsta", threshold, decay, kappa, vote };
+}
+
+/** Batch normalisation in front of a neuron: numbers of its parameters. */
+export interface NormStage {
+  readonly weight: number;
+  readonly bias: number;
+  readonly mean: number;
+  readonly variance: number;
+  readonly momentum: number;
+  readonly epsilon: number;
+}
+
+/** What happens to a layer's spikes on their way to the next synapse. */
+export type Transit =
+  | { readonly kind: "maxPool"; readonly layout: Layout; readonly window: number }
+  | {
+      readonly kind: "avgPool";
+      readonly layout: Layout;
+      readonly window: number;
+      readonly geometry: RouteGeometry;
+    }
+  | {
+      readonly kind: "dropout";
+      readonly layout: Layout;
+      readonly name: string;
+      readonly probability: number;
+      readonly index: number;
+    };
+
+/** A synapse with its neurons and what follows them. */
+export interface Stage {
+  readonly name: string;
+  readonly kind: "conv2d" | "dense";
+  readonly layout: Layout;
+  readonly geometry: FanoutGeometry;
+  readonly weight: number;
+  readonly bias: number;
+  readonly norm: NormStage | undefined;
+  readonly relu: boolean;
+  readonly threshold: number;
+  readonly transits: Transit[];
+}
+
+/** Layers with every neuron explicit and named. Neurons that are added take the name of their weight layer. */
+function expand(layers: readonly LayerDescriptor[], descriptor: BpstaDescriptor): CanonicalLayer[] {
+  const list = flatten(layers);
+  const { threshold } = descriptor;
+  if (list.some((layer) => layer.kind === "neuron")) {
+    return list.map((layer, i) =>
+      layer.kind === "neuron" ? { threshold, ...layer, name: layer.name ?? `layer${i}` } : layer,
+    );
+  }
+  const last = list.length - 1;
+  return list.flatMap((layer, i): CanonicalLayer[] => {
+    if (layer.kind === "batchNorm" || layer.kind === "relu") {
+      throw new ArgumentError(
+        `layers[${i}]`,
+        layer.kind,
+        "neuron() after every weight layer too: a list that spells out how currents reach them is taken as it stands",
+      );
+    }
+    const neuron: CanonicalLayer = { kind: "neuron", threshold, name: layer.name };
+    if (layer.kind === "conv2d") {
+      const name = (part: string) => `${layer.name}.${part}`;
+      return [layer, batchNorm({ name: name("norm") }), { kind: "relu", name: name("relu") }, neuron];
+    }
+    if (layer.kind === "dense")
+      return i === last ? [layer, neuron] : [layer, { kind: "relu", name: `${layer.name}.relu` }, neuron];
+    return [layer];
+  });
+}
+
+const torchUniform = (fanIn: number) => initialOf({ kind: "torchUniform" }, fanIn);
+
+function buildStages(input: Extent, layers: readonly CanonicalLayer[], descriptor: BpstaDescriptor) {
+  const stages: Stage[] = [];
+  const parameters = new ParameterList();
+  const names = { tensors: new Set<string>(), spikes: new Set<string>() };
+  const unique = (kind: keyof typeof names, name: string, argument: string): string => {
+    if (names[kind].has(name))
+      throw new ArgumentError(`${argument}.name`, name, "a name that no other layer has");
+    names[kind].add(name);
+    return name;
+  };
+  let from = new Layout(input, false);
+  for (let i = 0; i < layers.length; i++) {
+    const layer = layers[i];
+    const argument = `layers[${i}]`;
+    if (layer.kind !== "conv2d" && layer.kind !== "dense") {
+      const stage = stages[stages.length - 1];
+      const transit = transitOf(layer, i, from, stage, argument);
+      if (transit.kind === "dropout") unique("tensors", transit.name, argument);
+      stage.transits.push(transit);
+      from = transit.layout;
+      continue;
+    }
+    if (layer.kind === "conv2d" && layer.shortcut)
+      throw new ArgumentError(`${argument}.shortcut`, layer.shortcut.from, "none: shortcuts need lee()");
+    const name = unique("tensors", layer.name ?? `layer${i}`, argument);
+    const { layout, geometry, shape } = weightGeometry(from, layer, argument);
+    const { channels } = layout.extent;
+    const weight = parameters.weight(`${name}.weight`, shape, geometry, torchUniform);
+    const { fanIn } = parameters.specs[weight];
+    const bias = parameters.vector(`${name}.bias`, channels, fanIn, torchUniform(fanIn));
+    let norm: NormStage | undefined;
+    let next = layers[++i];
+    if (next?.kind === "batchNorm") {
+      const own = unique("tensors", next.name ?? `layer${i}`, `layers[${i}]`);
+      const constant = (value: number) => ({ kind: "constant", value }) as const;
+      norm = {
+        weight: parameters.vector(`${own}.weight`, channels, fanIn, constant(1)),
+        bias: parameters.vector(`${own}.bias`, channels, fanIn, constant(0)),
+        mean: parameters.vector(`${own}.running_mean`, channels, fanIn, constant(0), { statistic: true }),
+        variance: parameters.vector(`${own}.running_var`, channels, fanIn, constant(1), { statistic: true }),
+        momentum: next.momentum,
+        epsilon: next.epsilon,
+      };
+      next = layers[++i];
+    }
+    const relu = next?.kind === "relu";
+    if (relu) next = layers[++i];
+    if (next?.kind !== "neuron") {
+      throw new ArgumentError(
+        `layers[${i}]`,
+        next?.kind,
+        `neuron after ${layer.kind}, with at most batchNorm and relu in between, in this order`,
+      );
+    }
+    if (next.readout)
+      throw new ArgumentError(`layers[${i}].readout`, true, "false: the last layer of bpsta spikes");
+    stages.push({
+      name: unique("spikes", next.name ?? `layer${i}`, `layers[${i}]`),
+      kind: layer.kind,
+      layout,
+      geometry,
+      weight,
+      bias,
+      norm,
+      relu,
+      threshold: next.threshold ?? descriptor.threshold,
+      transits: [],
+    });
+    from = layout;
+  }
+  const last = stages[stages.length - 1];
+  const kind = layers[layers.length - 1]?.kind;
+  if (kind !== "neuron" || last?.kind !== "dense")
+    throw new ArgumentError("layers", kind, "a dense layer with its neurons as the last one: they vote");
+  const voters = last.layout.extent.channels;
+  if (voters % descriptor.vote !== 0) {
+    throw new ArgumentError(
+      "layers",
+      voters,
+      `a last layer of classes · vote neurons, a multiple of ${descriptor.vote} (bpsta.vote)`,
+    );
+  }
+  return { stages, specs: parameters.specs, classes: voters / descriptor.vote };
+}
+
+function transitOf(
+  layer: Exclude<CanonicalLayer, { kind: "conv2d" | "dense" }>,
+  index: number,
+  from: Layout,
+  stage: Stage | undefined,
+  argument: string,
+): Transit {
+  if (layer.kind === "neuron" || layer.kind === "batchNorm" || layer.kind === "relu")
+    throw new ArgumentError(argument, layer.kind, `conv2d or dense in front of every ${layer.kind}`);
+  if (stage === undefined)
+    throw new ArgumentError(argument, layer.kind, "a layer with neurons in front of every pool and dropout");
+  const before = stage.transits.map(({ kind }) => kind);
+  if (layer.kind === "dropout") {
+    if (before.includes("dropout"))
+      throw new ArgumentError(argument, "dropout", "at most one dropout between two layers of neurons");
+    const name = layer.name ?? `layer${index}`;
+    return { kind: "dropout", layout: from, name, probability: layer.probability, index };
+  }
+  const layout = pooledLayout(from, layer.size, argument);
+  if (layer.kind === "avgPool2d") {
+    const geometry = poolGeometry(from, layout, layer.size);
+    return { kind: "avgPool", layout, window: layer.size, geometry };
+  }
+  if (before.some((kind) => kind !== "maxPool")) {
+    throw new ArgumentError(
+      argument,
+      "maxPool2d",
+      "max pooling directly after the neurons: it takes spikes, neither averages nor values after dropout",
+    );
+  }
+  return { kind: "maxPool", layout, window: layer.size };
+}
+
+/** `bpsta`, as the library sees it. */
+export const bpstaMethod: Method<BpstaDescriptor> = {
+  kind: "bpsta",
+  loss: squaredError({ reduction: "mean" }),
+  check: (descriptor) => {
+    options("method", descriptor, ["kind", "threshold", "decay", "kappa", "vote"]);
+    const { kind: _, ...rest } = descriptor;
+    return bpsta(rest);
+  },
+  expand,
+  model(
+    input: Extent,
+    layers: readonly CanonicalLayer[],
+    descriptor: BpstaDescriptor,
+    encoder: EncoderDescriptor,
+    loss: LossDescriptor,
+  ): Model {
+    const { stages, specs, classes } = buildStages(input, layers, descriptor);
+    const layout = new Layout(input, false);
+    return {
+      parameters: specs,
+      layers: stages.map(
+        ({ name, kind, layout: { extent }, geometry: { operations } }): LayerInfo => ({
+          name,
+          kind,
+          extent,
+          spiking: true,
+          operations,
+        }),
+      ),
+      masks: stages.flatMap(({ transits }) =>
+        transits.flatMap((t) => (t.kind === "dropout" ? [{ name: t.name, extent: t.layout.extent }] : [])),
+      ),
+      input,
+      classes,
+      meanLoss: meanLoss(loss, "mean"),
+      blocks: stages.some(({ norm }) => norm) ? 1 : undefined,
+      inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
+      lower: (plan, purpose, bindings) =>
+        lower({ stages, input: layout, classes, descriptor, encoder, loss }, plan, purpose, bindings),
+    };
+  },
+};
