@@ -21,6 +21,7 @@ export const enum Op {
   ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
   Clear, // view, bytes
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
+  FromStep, // body, step; the body runs from that step on
   // encode
   PoissonSetup, // see encode/poisson.ts
   PoissonStep,
@@ -35,6 +36,10 @@ export const enum Op {
   CountOperations, // fanout record, counter view
   BiasForward, // bias record
   BiasBackward, // bias record
+  ProductGather, // product record
+  ProductForward, // product record, after ProductGather
+  ProductBackward, // product record, after ProductGather; 1 to add to the gradient instead of writing it
+  Transpose, // destination view, source view, rows, columns, source stride
   MaxPoolForward, // max pool record
   MaxPoolBackward,
   Divide, // view, f32 elements, f32 divisor
@@ -71,6 +76,12 @@ export const enum Op {
   SurrogateBackward,
   StdbpForward, // stdbp layer record
   StdbpBackward,
+  DecolleTrace, // trace record
+  DecolleForward, // decolle record
+  DecollePool, // decolle record
+  DecolleScore, // local record
+  DecolleRegularize, // local record
+  DecolleDelta, // local record
   // learning
   SquaredError,
   CrossEntropy,
@@ -441,6 +452,100 @@ export const enum StepLossKind {
   Given = 0,
   CrossEntropy = 1,
   SquaredError = 2,
+}
+
+/** Presynaptic traces of `decolle`: f32 [rows × row length] like the activity. */
+export const enum Trace {
+  Activity = 0, // activity record
+  Length = 4, // positions
+  P = 8, // view
+  Q = 12, // view
+  Alpha = 16, // f32
+  AlphaRest = 20, // f32 1 - α
+  Beta = 24, // f32
+  BetaRest = 28, // f32 1 - β
+  Size = 32,
+}
+
+/** Dense product of real values that a batch of samples holds, most of them 0 or none: U_s = b + W · P_s for every sample s. */
+export const enum Product {
+  Inputs = 0, // positions of P
+  Outputs = 4, // padded outputs
+  Values = 8, // view: P, f32 [inputs]
+  Weight = 12, // view: rows of `stride` bytes, one an input
+  Stride = 16,
+  Gradient = 20, // view, likewise
+  Bias = 24, // view
+  Target = 28, // view: U, f32 [outputs]
+  Delta = 32, // view: D, f32 [outputs]
+  Lists = 36, // address: per sample [u32 offset, f32 value] of what is not 0
+  Counts = 40, // address: u32 a sample
+  Turned = 44, // address: the same per input, and their counts
+  TurnedCounts = 48,
+  Capacity = 52, // samples that the lists have room for
+  Size = 56,
+}
+
+/** Neurons of `decolle` in the field of a synapse; there U ends up. */
+export const enum Decolle {
+  Rows = 0,
+  RowLength = 4,
+  RowWords = 8,
+  Field = 12, // view of the first real position: W·P + b, or W·x where the filter follows the synapse
+  Stride = 16, // bytes between rows
+  Refractory = 20, // view: R
+  Own = 24, // view: bits of S, the step before's when the step begins
+  Bits = 28, // view: a second copy of the bits of S, or 0 if a pool follows
+  P = 32, // view: filtered currents, or 0 where traces come before the synapse
+  Q = 36,
+  Bias = 40, // view: biases, added to filtered currents
+  Channels = 44, // stored channels
+  Alpha = 48, // f32, and so on
+  AlphaRest = 52,
+  Beta = 56,
+  BetaRest = 60,
+  Rho = 64,
+  Kick = 68, // f32 (1 - ρ) · refractory weight
+  Spikes = 72, // view of a u32
+  // max pooling over windows
+  Window = 76, // side
+  PooledRows = 80,
+  PooledRowLength = 84,
+  PooledRowWords = 88,
+  Pooled = 92, // view: U', f32 [pooled rows × pooled row length]
+  Argmax = 96, // view: u32 byte offsets into the field of D, or 0
+  DeltaStride = 100,
+  PooledBits = 104, // view
+  Size = 108,
+}
+
+/** A layer's own loss through its readout. */
+export const enum Local {
+  Classes = 0,
+  Readout = 4, // view: r, f32 [padded classes]
+  Answer = 8, // view: f32 [classes], or 0
+  Common = 12, // 1: count the winner of each step; 0: sum the sigmoids
+  Losses = 16, // view of a sample's f32, or 0
+  Labels = 20, // view
+  StepLoss = 24, // view: f32, loss of the step, or 0
+  Error = 28, // view: dL/dr, f32 [padded classes], or 0
+  // δ
+  Weight = 32, // view: readout, f32 [classes][positions]
+  Rows = 36, // of U'
+  RowLength = 40,
+  Pooled = 44, // view of U'
+  PooledStride = 48, // bytes between rows
+  Mask = 52, // view of the dropout mask, or 0
+  Delta = 56, // view of the first real position of D
+  DeltaStride = 60,
+  Argmax = 64, // view, or 0 if D has the positions of U'
+  // regulariser
+  Channels = 68, // stored
+  RealChannels = 72,
+  Regularizer = 76, // f32
+  Gate = 80, // address: [f32 value, u32 whether the second term pushes]
+  Means = 84, // view: mean loss of a step over the batch, or 0
+  Size = 88,
 }
 
 export const enum Poisson {

@@ -8,11 +8,13 @@ import { timesEncode } from "./encode/times";
 import { adam } from "./learn/adam";
 import { adamax } from "./learn/adamax";
 import { advance } from "./learn/hyper";
+import { decolleDelta, decolleRegularize, decolleScore } from "./learn/local";
 import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
 import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
 import { nudgeSilent, timesLoss, weightSumPenalty } from "./learn/times";
 import { bpstaBackward, bpstaForward, vote, voteBackward } from "./neuron/bpsta";
+import { decolleForward, decollePool, decolleTrace } from "./neuron/decolle";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
 import { stdbpBackward, stdbpForward } from "./neuron/stdbp-layer";
 import {
@@ -34,6 +36,7 @@ import { earliestBackward, earliestForward } from "./synapse/earliest";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
 import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/pool";
 import { fieldPoolBackward, fieldPoolForward } from "./synapse/fieldpool";
+import { productBackward, productForward, productGather, transpose } from "./synapse/product";
 import { routeBackward, routeForward } from "./synapse/route";
 import { sortTimes } from "./synapse/timeline";
 import { at, endSample, firstSample } from "./view";
@@ -106,6 +109,13 @@ export function execute(pc: usize, end: usize, frame: usize): void {
           to += operand(pc, 4);
           from += operand(pc, 5);
         }
+        break;
+      }
+      case Op.FromStep: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const first = load<u32>(load<u32>(frame, Frame.Control), Control.FirstStep);
+        if (load<u32>(frame, Frame.Step) + first >= (operand(pc, 1) as u32)) execute(body, next, frame);
         break;
       }
       case Op.PoissonSetup:
@@ -207,6 +217,18 @@ export function execute(pc: usize, end: usize, frame: usize): void {
       case Op.EarliestBackward:
         earliestBackward(operand(pc, 0), frame);
         break;
+      case Op.ProductGather:
+        productGather(operand(pc, 0), frame);
+        break;
+      case Op.ProductForward:
+        productForward(operand(pc, 0), frame);
+        break;
+      case Op.ProductBackward:
+        productBackward(operand(pc, 0), operand(pc, 1) != 0, frame);
+        break;
+      case Op.Transpose:
+        transpose(at(operand(pc, 0), frame), at(operand(pc, 1), frame), operand(pc, 2), operand(pc, 3), operand(pc, 4));
+        break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);
         break;
@@ -245,6 +267,24 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.StdbpBackward:
         stdbpBackward(operand(pc, 0), frame);
+        break;
+      case Op.DecolleTrace:
+        decolleTrace(operand(pc, 0), frame);
+        break;
+      case Op.DecolleForward:
+        decolleForward(operand(pc, 0), frame);
+        break;
+      case Op.DecollePool:
+        decollePool(operand(pc, 0), frame);
+        break;
+      case Op.DecolleScore:
+        decolleScore(operand(pc, 0), frame);
+        break;
+      case Op.DecolleRegularize:
+        decolleRegularize(operand(pc, 0), frame);
+        break;
+      case Op.DecolleDelta:
+        decolleDelta(operand(pc, 0), frame);
         break;
       case Op.SquaredError:
         squaredError(operand(pc, 0), frame);

@@ -15,6 +15,8 @@ export interface LayerActivity {
   readonly spikes: number;
   /** Spikes a neuron and time step. */
   readonly rate: number;
+  /** Share of right answers of the layer's own readout, where it has one (`decolle`). */
+  readonly accuracy?: number;
 }
 
 /** What `evaluate` finds. */
@@ -57,6 +59,7 @@ export async function evaluate(
   const { count } = samples;
   const confusion = new Int32Array(classes * classes);
   const spikeSums = new Float64Array(runner.counters);
+  const right = new Map<string, number>();
   let loss = 0;
   let correct = 0;
   let among = 0;
@@ -78,6 +81,10 @@ export async function evaluate(
         if (answer === label) correct++;
         if (runner.rank(outputs, i, label) < topK) among++;
       }
+      for (const [name, address] of lowered.ports.answers) {
+        const answers = runner.engine.f32(address, count * classes);
+        right.set(name, (right.get(name) ?? 0) + runner.countCorrect(answers, order, labels));
+      }
       const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
       for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
       const pairs = runner.engine.u32(lowered.ports.operations, count * 2);
@@ -92,6 +99,7 @@ export async function evaluate(
     neurons,
     spikes: sum / count,
     rate: sum / (count * neurons * runner.description.encoder.steps),
+    ...(right.has(name) && { accuracy: (right.get(name) ?? 0) / count }),
   });
   const spiking = runner.model.layers.filter((layer) => layer.spiking);
   return {

@@ -1,7 +1,8 @@
 import type { Lowered } from "./core/engine.ts";
 import { Layout, shapeOf, size } from "./core/geometry.ts";
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, StateError } from "./errors.ts";
 import type { Samples } from "./inputs.ts";
+import type { Model, Purpose, RecordKind } from "./methods/method.ts";
 import { readRecord } from "./records.ts";
 import type { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
@@ -17,16 +18,20 @@ export interface Gradients {
   readonly gradients: Record<string, Tensor>;
   /** Running statistics as this batch leaves them, by name; `parameters.set` takes them over. */
   readonly statistics: Record<string, Tensor>;
-  /** `"<layer>.spikes"`, `"<layer>.membranes"`: `[T, B, …layer shape]`; `"<layer>.spikeTimes"`: `[B, …layer shape]`. */
+  /**
+   * As asked for: `"<layer>.spikes"`, `"<layer>.membranes"`, `[T, B, …layer shape]`; `"<layer>.spikeTimes"`,
+   * `[B, …layer shape]`; of layers with a readout of their own `"<layer>.readout"`, `[T, B, classes]`, and
+   * `"<layer>.loss"`, one number a step that counts.
+   */
   readonly records: Record<string, Tensor>;
 }
 
-/** What can be kept of every layer. */
-export type RecordKind = "spikes" | "membranes" | "spikeTimes";
-
 /** What `forward` and `gradients` take beside inputs and labels. */
 export interface GradientOptions {
-  /** What to keep of every layer: spikes (after dropout), membranes u_t before the reset; with `stdbp` times of spikes. */
+  /**
+   * What to keep of every layer: spikes (after dropout), membranes u_t before the reset; with `stdbp` times of spikes;
+   * with `decolle` local readouts and their losses.
+   */
   readonly record?: readonly RecordKind[];
   /** Masks `[B, …layer shape]` of 0 and 1/(1-p) by layer name, instead of random ones. */
   readonly dropoutMasks?: Readonly<Record<string, Float32Array>>;
@@ -34,6 +39,20 @@ export interface GradientOptions {
   readonly epoch?: number;
   /** Index of the first sample in the key of the random numbers. Default 0. */
   readonly firstSample?: number;
+}
+
+/** The kinds of records in a list that came from outside. */
+export function recordsOf(record: readonly RecordKind[], model: Model): Purpose["record"] {
+  if (!Array.isArray(record)) throw new ArgumentError("record", record, "a list of what to keep");
+  const kinds: RecordKind[] = model.earliest ? ["spikeTimes"] : ["spikes", "membranes"];
+  if (model.local) kinds.push("readouts");
+  for (const what of record) choice("record", what, kinds);
+  return {
+    spikes: record.includes("spikes"),
+    membranes: record.includes("membranes"),
+    spikeTimes: record.includes("spikeTimes"),
+    readouts: record.includes("readouts"),
+  };
 }
 
 /** Loss, answers and gradients of a batch: of the network's loss, or of the caller's by `given` = dL/dy. */
@@ -48,21 +67,20 @@ export async function differentiate(
   const { record = [], dropoutMasks, epoch = 0, firstSample = 0 } = option;
   integer("epoch", epoch, 0);
   integer("firstSample", firstSample, 0);
-  const kinds: readonly RecordKind[] = runner.model.earliest ? ["spikeTimes"] : ["spikes", "membranes"];
-  for (const what of record) choice("record", what, kinds);
+  if (given && runner.model.local) {
+    throw new StateError(
+      `${runner.description.method.kind} has no gradient of the answer: every layer learns from a loss of its own; use gradients()`,
+    );
+  }
   const { count } = samples;
-  const keep = {
-    spikes: record.includes("spikes"),
-    membranes: record.includes("membranes"),
-    spikeTimes: record.includes("spikeTimes"),
-  };
+  const keep = recordsOf(record, runner.model);
   if (dropoutMasks) checkMasks(runner, dropoutMasks, count);
   const purpose = runner.purpose("train", count, {
     record: keep,
     masks: dropoutMasks !== undefined,
     given: given !== undefined,
   });
-  const key = `gradients ${keep.spikes} ${keep.membranes} ${keep.spikeTimes} ${purpose.masks} ${purpose.given}`;
+  const key = `gradients ${Object.values(keep)} ${purpose.masks} ${purpose.given}`;
   return await runner.alone(async () => {
     const { engine } = runner;
     const lowered = engine.lower(key, purpose);
@@ -137,7 +155,7 @@ function loadMasks(
   }
 }
 
-function readRecords(runner: Runner, lowered: Lowered, count: number): Record<string, Tensor> {
+export function readRecords(runner: Runner, lowered: Lowered, count: number): Record<string, Tensor> {
   const records: Record<string, Tensor> = {};
   for (const port of lowered.ports.records) records[port.name] = readRecord(runner.engine, port, count);
   return records;

@@ -27,7 +27,7 @@ export {
   StateError,
 } from "./errors.ts";
 export type { Evaluation, LayerActivity } from "./evaluation.ts";
-export type { GradientOptions, Gradients, RecordKind } from "./gradients.ts";
+export type { GradientOptions, Gradients } from "./gradients.ts";
 export {
   type HeNormalInitializer,
   heNormal,
@@ -71,12 +71,16 @@ export {
   type LossOptions,
   type LossReduction,
   type LossSource,
+  type SmoothL1Loss,
   type SquaredErrorLoss,
+  smoothL1,
   squaredError,
 } from "./losses.ts";
 export { type BpstaDescriptor, bpsta } from "./methods/bpsta.ts";
+export { type DecolleDescriptor, decolle } from "./methods/decolle.ts";
 export type { MethodDescriptor } from "./methods/index.ts";
 export { type LeeDescriptor, lee } from "./methods/lee.ts";
+export type { RecordKind } from "./methods/method.ts";
 export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";
 export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";

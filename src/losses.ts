@@ -20,8 +20,15 @@ export interface CrossEntropyLoss {
   readonly reduction?: LossReduction;
 }
 
+/** Smooth L1 of a readout, of every layer on its own. */
+export interface SmoothL1Loss {
+  readonly kind: "smoothL1";
+  readonly on?: undefined;
+  readonly reduction?: undefined;
+}
+
 /** What training makes small. Plain data. */
-export type LossDescriptor = SquaredErrorLoss | CrossEntropyLoss;
+export type LossDescriptor = SquaredErrorLoss | CrossEntropyLoss | SmoothL1Loss;
 
 /** What `squaredError` and `crossEntropy` take. */
 export interface LossOptions {
@@ -60,9 +67,21 @@ export function crossEntropy(option?: LossOptions): CrossEntropyLoss {
   return described("crossEntropy", option);
 }
 
+/**
+ * Smooth L1 of a layer's readout r against the one-hot label, `d = r_k - onehot_k`, `d² / 2` where |d| < 1, else
+ * `|d| - 1/2`: mean over batch and classes, summed over the steps after burn-in and over layers. The loss of `decolle`.
+ */
+export function smoothL1(): SmoothL1Loss {
+  return { kind: "smoothL1" };
+}
+
 /** Checks a descriptor that came from outside. */
 export function checkLoss(loss: LossDescriptor): LossDescriptor {
-  const kind = choice("loss.kind", loss?.kind, ["squaredError", "crossEntropy"]);
+  const kind = choice("loss.kind", loss?.kind, ["squaredError", "crossEntropy", "smoothL1"]);
   const { kind: _, ...rest } = loss;
+  if (kind === "smoothL1") {
+    options("smoothL1", rest, []);
+    return smoothL1();
+  }
   return kind === "squaredError" ? squaredError(rest) : crossEntropy(rest);
 }

@@ -114,6 +114,10 @@ function describe(
   const chosen = methodOf(method);
   const checked = chosen.check(method);
   const goal = loss === undefined ? chosen.loss : checkLoss(loss);
+  const known = chosen.losses ?? ["squaredError", "crossEntropy"];
+  if (!known.includes(goal.kind)) {
+    throw new ArgumentError("loss", goal.kind, `${known.join(" or ")}, which ${checked.kind} knows`);
+  }
   if (goal.on !== undefined && !chosen.sources?.includes(goal.on)) {
     throw new ArgumentError(
       "loss.on",

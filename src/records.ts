@@ -1,10 +1,15 @@
 import type { Engine } from "./core/engine.ts";
 import { shapeOf } from "./core/geometry.ts";
-import type { RecordPort } from "./methods/method.ts";
+import type { PlainPort, RecordPort } from "./methods/method.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** A recorded tensor of the first `count` samples, in the user's layout: `[T, B, …layer]`, or `[B, …layer]`. */
-export function readRecord(engine: Engine, port: RecordPort, count: number): Tensor {
+export function readRecord(engine: Engine, port: RecordPort | PlainPort, count: number): Tensor {
+  if (port.kind === "plain") {
+    const { shape } = port;
+    const length = shape.reduce((a, b) => a * b, 1);
+    return { shape, data: engine.f32(port.address, length).slice() };
+  }
   const { layout, kind, address } = port;
   const steps = Math.max(port.steps, 1);
   const positions = layout.positions();

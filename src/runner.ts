@@ -67,7 +67,7 @@ export class Runner {
       mode,
       capacity,
       blocks: this.#blocks(capacity),
-      record: { spikes: false, membranes: false, spikeTimes: false },
+      record: { spikes: false, membranes: false, spikeTimes: false, readouts: false },
       masks: false,
       given: false,
       count: false,

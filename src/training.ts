@@ -3,8 +3,9 @@ import { size } from "./core/geometry.ts";
 import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { ArgumentError, FormatError, StateError } from "./errors.ts";
+import { readRecords, recordsOf } from "./gradients.ts";
 import type { Samples } from "./inputs.ts";
-import type { Purpose } from "./methods/method.ts";
+import type { Purpose, RecordKind } from "./methods/method.ts";
 import { type ModelFile, readModel, type TrainingRecord, writeModel } from "./model-file.ts";
 import { OptimizerState } from "./optimizer.ts";
 import {
@@ -33,6 +34,8 @@ export interface FitOptions {
   readonly shuffle?: boolean;
   /** Bytes of `checkpoint()`: go on from there. Settings left out are the checkpoint's. */
   readonly resume?: Uint8Array;
+  /** What to keep of every layer of each batch, as `gradients` does, for `Progress.records`: memory that grows with T. */
+  readonly record?: readonly RecordKind[];
   /** Ends the run after the batch in work when aborted. */
   readonly signal?: AbortSignal;
 }
@@ -60,10 +63,13 @@ export interface Progress {
   readonly samplesPerSecond: number;
   /** Estimate to the end of the run. */
   readonly secondsLeft: number;
+  /** What `record` asked for, of this batch. */
+  readonly records?: Record<string, Tensor>;
 }
 
 interface Training {
   readonly state: OptimizerState;
+  readonly keep: Purpose["record"];
   readonly settings: Omit<TrainingRecord, "epoch" | "step" | "loss" | "correct" | "seen" | "taken">;
   epoch: number;
   step: number;
@@ -143,6 +149,7 @@ export class Trainer {
       "schedule",
       "shuffle",
       "resume",
+      "record",
       "signal",
     ]);
     const samples = this.#runner.checkData("data", data);
@@ -180,17 +187,19 @@ export class Trainer {
         }
       }
     }
+    const keep = recordsOf(option.record ?? [], this.#runner.model);
     this.#runner.requireIdle("fit");
     const capacity = Math.min(settings.batchSize, samples.count);
     this.#training?.state.dispose();
     const state = new OptimizerState(engine, settings.optimizer);
-    // A program that learns by itself holds the addresses of the state before.
-    if (this.#runner.model.online) engine.drop("train");
+    // A program that learns by itself holds the addresses of the state before; another may record something else.
+    engine.drop("train");
     // All memory is taken before the first step: what does not fit is refused here.
-    engine.lower("train", this.#purpose(capacity, state));
+    engine.lower("train", this.#purpose(capacity, state, keep));
     const training: Training = {
       settings,
       state,
+      keep,
       epoch: record?.epoch ?? 0,
       step: record?.step ?? 0,
       loss: record?.loss ?? 0,
@@ -210,9 +219,28 @@ export class Trainer {
     return guarded(this.#train(training, samples, data.labels, capacity, option.signal), release);
   }
 
-  #purpose(capacity: number, state: OptimizerState): Purpose {
+  #purpose(capacity: number, state: OptimizerState, record: Purpose["record"]): Purpose {
     const learn = (plan: Plan) => state.emit(plan);
-    return this.#runner.purpose("train", capacity, this.#runner.model.online ? { learn } : {});
+    return this.#runner.purpose(
+      "train",
+      capacity,
+      this.#runner.model.online ? { record, learn } : { record },
+    );
+  }
+
+  /** Copies what a batch changes while it runs; what is returned puts it back. */
+  #snapshot(state: OptimizerState): () => void {
+    const { engine } = this.#runner;
+    const { taken } = state;
+    const parameters = engine.allParameters().slice();
+    const tensors = [...state.tensors().values()].map((tensor) => tensor.slice());
+    return () => {
+      engine.allParameters().set(parameters);
+      [...state.tensors().values()].forEach((tensor, i) => {
+        tensor.set(tensors[i]);
+      });
+      state.taken = taken;
+    };
   }
 
   async *#train(
@@ -264,6 +292,7 @@ export class Trainer {
         rate,
         samplesPerSecond,
         secondsLeft: ((epochs - epoch) * count - found.seen) / samplesPerSecond,
+        ...found.records,
       };
     }
   }
@@ -286,10 +315,17 @@ export class Trainer {
       const { engine } = runner;
       const { epoch, step } = training;
       training.state.rate = rate;
-      const lowered = engine.lower("train", this.#purpose(capacity, training.state));
+      const lowered = engine.lower("train", this.#purpose(capacity, training.state, training.keep));
+      const restore = runner.model.online ? this.#snapshot(training.state) : undefined;
       runner.load(lowered, samples, batch, labels, epoch, 0);
       await runner.run(lowered);
-      const loss = runner.sumLosses(lowered, batch.length, `epoch ${epoch}, step ${step}`, batch);
+      let loss: number;
+      try {
+        loss = runner.sumLosses(lowered, batch.length, `epoch ${epoch}, step ${step}`, batch);
+      } catch (error) {
+        restore?.();
+        throw error;
+      }
       if (!runner.model.online) {
         engine.reduce(lowered);
         training.state.step();
@@ -304,7 +340,9 @@ export class Trainer {
       [training.epoch, training.step, training.loss, training.correct, training.seen] = next;
       this.step++;
       if (last) this.epoch++;
-      return { loss, correct, spikes, epochLoss, epochCorrect, seen };
+      const kept = Object.values(training.keep).includes(true);
+      const records = kept ? { records: readRecords(runner, lowered, batch.length) } : {};
+      return { loss, correct, spikes, epochLoss, epochCorrect, seen, records };
     });
   }
 

@@ -16,7 +16,7 @@ import {
 
 /** The cases are kept beside the repository: they are shared with other implementations. */
 const FOLDER = fileURLToPath(new URL("../../shared/golden/", import.meta.url));
-const METHODS = ["lee", "bpsta", "optimizers", "stdbp", "surrogate"];
+const METHODS = ["lee", "bpsta", "decolle", "optimizers", "stdbp", "surrogate"];
 const OTHERS = ["optimizers.safetensors"];
 const FILES = existsSync(FOLDER)
   ? readdirSync(FOLDER).filter((file) => OTHERS.includes(file) || METHODS.includes(file.split(/[-.]/, 1)[0]!))

@@ -197,6 +197,10 @@ const MAPPERS = {
     ],
     run: runBpsta,
   },
+  decolle: {
+    needs: ["createNetwork", "decolle", "spikes", "conv2d", "dense", "maxPool2d", "adamax"],
+    run: runDecolle,
+  },
   optimizers: { needs: ["createNetwork", "lee", "spikes", "dense"], run: runOptimizers },
 };
 
@@ -237,6 +241,59 @@ async function runLee({ description, tensors }, library, build) {
       dropoutMasks,
     });
     return collect(answer);
+  } finally {
+    network.dispose();
+  }
+}
+
+async function runDecolle({ description, tensors }, library, build) {
+  const { layers, optimizer } = description;
+  if (!Array.isArray(layers) || layers.length === 0) throw new UnusableFile("the case has no layers");
+  const { shape, data } = given(tensors, "input");
+  const [steps, batch, ...input] = shape;
+  const network = await library.createNetwork({
+    input,
+    encoder: library.spikes({ steps }),
+    method: library.decolle({
+      classes: given(tensors, "layer0.readout_weight").shape[0],
+      alpha: description.alpha,
+      beta: description.beta,
+      rho: description.alpharp,
+      refractoryWeight: description.wrp,
+      burnIn: description.burn_in,
+      regularizer: description.regularizer,
+      online: optimizer !== null,
+    }),
+    layers: layers.flatMap((layer, i) => {
+      const weights = weightLayer(library, layer, `layer${i}`);
+      return layer.pool > 1
+        ? [weights, library.maxPool2d(layer.pool, { name: `layer${i}.pool` })]
+        : [weights];
+    }),
+    build,
+  });
+  try {
+    requireBuild(network, build);
+    for (const name of network.parameters.names()) network.parameters.set(name, given(tensors, name).data);
+    const inputs = batchFirst(data, steps, batch);
+    const labels = given(tensors, "label").data;
+    const record = ["spikes", "readouts"];
+    if (optimizer === null) return collect(await network.gradients(inputs, labels, { record }));
+    const { kind, lr, eps, betas } = optimizer;
+    const answers = {};
+    for await (const { records } of network.fit(
+      { inputs, shape: [steps, ...input], labels: Uint8Array.from(labels), classes: network.classes },
+      {
+        batchSize: batch,
+        shuffle: false,
+        optimizer: library[kind]({ rate: lr, betas, epsilon: eps }),
+        record,
+      },
+    )) {
+      Object.assign(answers, records);
+    }
+    for (const [name, tensor] of network.parameters.entries()) answers[`${name}.after`] = tensor;
+    return answers;
   } finally {
     network.dispose();
   }

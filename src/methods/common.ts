@@ -32,7 +32,7 @@ import { type EncoderDescriptor, isContinuous } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { Conv2dLayer, DenseLayer } from "../layers.ts";
 import type { LossDescriptor, LossReduction } from "../losses.ts";
-import type { Bindings, Initial, ParameterSpec, Ports, Purpose, RecordPort } from "./method.ts";
+import type { Bindings, Initial, ParameterSpec, PlainPort, Ports, Purpose, RecordPort } from "./method.ts";
 
 /** `[C, H, W]` of an extent, for messages. */
 export function describeExtent({ channels, height, width }: Extent): string {
@@ -50,6 +50,7 @@ export class ParameterList {
     geometry: Pick<FanoutGeometry, "weightLength" | "weightIndex">,
     initial: (fanIn: number) => Initial,
     whole = false,
+    trainable = true,
   ): number {
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     return this.#push({
@@ -60,7 +61,7 @@ export class ParameterList {
       fanIn,
       initial: initial(fanIn),
       whole,
-      trainable: true,
+      trainable,
     });
   }
 
@@ -168,6 +169,7 @@ export interface Bits {
 /**
  * What every time-stepped program begins with: control record, frames, the batch's ports and the encoded input.
  * `schedule` "sample": scratch belongs to the rank and holds one sample at a time; "batch": it belongs to the sample.
+ * `stepwise`: bits of the step in work alone are kept, unless recorded; `encodeStep` makes the input's.
  */
 export class Stem {
   readonly plan: Plan;
@@ -178,9 +180,11 @@ export class Stem {
   /** Activity record of the input. */
   readonly activity: number;
   readonly classes: number;
-  readonly records: RecordPort[] = [];
+  readonly records: (RecordPort | PlainPort)[] = [];
   readonly masks = new Map<string, number>();
+  readonly answers = new Map<string, number>();
   readonly #schedule: "sample" | "batch";
+  readonly #stepwise: boolean;
   readonly #control: number;
   readonly #frames: number;
   readonly #counters: number;
@@ -211,12 +215,14 @@ export class Stem {
     classes: number,
     counters: number,
     schedule: "sample" | "batch" = "sample",
+    stepwise = false,
   ) {
     this.plan = plan;
     this.purpose = purpose;
     this.bindings = bindings;
     this.classes = classes;
     this.#schedule = schedule;
+    this.#stepwise = stepwise;
     const live = purpose.mode === "step";
     this.steps = live ? 1 : encoder.steps;
     const { capacity } = purpose;
@@ -274,7 +280,9 @@ export class Stem {
       return;
     }
     const count = input.length;
-    const bits = this.bits(input, false).view;
+    // All spikes of a latency code are placed at once.
+    const whole = encoder.kind === "latency" && stepwise && !live;
+    const bits = whole ? this.scratch(0, input.bitBytes) : this.bits(input, false).view;
     if (encoder.kind === "latency") {
       const [key0, key1] = streamKey(bindings, Stream.Encoder);
       this.#latency = plan.record(Latency.Size, {
@@ -328,7 +336,7 @@ export class Stem {
     const { plan, steps, purpose } = this;
     const step = layout.bitBytes;
     if (purpose.mode === "step") return { view: this.scratch(step), address: 0 };
-    if (!kept) return { view: this.scratch(step, step), address: 0 };
+    if (!kept) return { view: this.scratch(step, this.#stepwise ? 0 : step), address: 0 };
     const address = plan.take(purpose.capacity * step * steps, 64);
     return { view: plan.view(address, { step, sample: step * steps }), address };
   }
@@ -392,11 +400,27 @@ export class Stem {
 
   /** Emits the encoding of a sample, all its steps. */
   encode(): void {
+    this.encodeSetup();
+    if (this.#poisson) this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.encodeStep());
+  }
+
+  /** Emits what the encoding of a sample needs once. */
+  encodeSetup(): void {
     if (this.#times) this.plan.emit(Op.TimesEncode, this.#times);
     if (this.#latency) this.plan.emit(Op.Latency, this.#latency);
-    if (!this.#poisson) return;
-    this.plan.emit(Op.PoissonSetup, this.#poisson);
-    this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.plan.emit(Op.PoissonStep, this.#poisson));
+    if (this.#poisson) this.plan.emit(Op.PoissonSetup, this.#poisson);
+  }
+
+  /** Emits the encoding of one step, after `encodeSetup`. */
+  encodeStep(): void {
+    if (this.#poisson) this.plan.emit(Op.PoissonStep, this.#poisson);
+  }
+
+  /** Answers of every sample from the layer `name`; gives their view. */
+  answersOf(name: string): number {
+    const address = this.plan.take(this.purpose.capacity * this.classes * 4);
+    this.answers.set(name, address);
+    return this.plan.view(address, { sample: this.classes * 4 });
   }
 
   /** Emits the drawing (or copying) of a dropout mask into the view `mask`. `index` keys its random numbers. */
@@ -503,6 +527,7 @@ export class Stem {
       operations: this.#operations,
       masks: this.masks,
       records: this.records,
+      answers: this.answers,
     };
   }
 }

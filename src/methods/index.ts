@@ -1,12 +1,18 @@
 import { ArgumentError } from "../errors.ts";
 import { type BpstaDescriptor, bpstaMethod } from "./bpsta.ts";
+import { type DecolleDescriptor, decolleMethod } from "./decolle.ts";
 import { type LeeDescriptor, leeMethod } from "./lee.ts";
 import type { Method } from "./method.ts";
 import { type StdbpDescriptor, stdbpMethod } from "./stdbp.ts";
 import { type SurrogateDescriptor, surrogateMethod } from "./surrogate.ts";
 
 /** A gradient method. Plain data. */
-export type MethodDescriptor = LeeDescriptor | BpstaDescriptor | StdbpDescriptor | SurrogateDescriptor;
+export type MethodDescriptor =
+  | LeeDescriptor
+  | BpstaDescriptor
+  | DecolleDescriptor
+  | StdbpDescriptor
+  | SurrogateDescriptor;
 
 // biome-ignore lint/suspicious/noExplicitAny: each method takes its own descriptor, looked up by its kind
 const METHODS: Readonly<Record<string, Method<any>>> = {
@@ -14,6 +20,7 @@ const METHODS: Readonly<Record<string, Method<any>>> = {
   stdbp: stdbpMethod,
   bpsta: bpstaMethod,
   surrogate: surrogateMethod,
+  decolle: decolleMethod,
 };
 
 /** The method of a descriptor. */

@@ -48,6 +48,9 @@ export interface MaskInfo {
   readonly extent: Extent;
 }
 
+/** What can be kept of every layer. */
+export type RecordKind = "spikes" | "membranes" | "spikeTimes" | "readouts";
+
 /** What a program is for. */
 export interface Purpose {
   readonly mode: "train" | "infer" | "step";
@@ -55,12 +58,12 @@ export interface Purpose {
   readonly capacity: number;
   /** Most blocks of samples a batch. */
   readonly blocks: number;
-  readonly record: { readonly spikes: boolean; readonly membranes: boolean; readonly spikeTimes: boolean };
+  readonly record: Readonly<Record<RecordKind, boolean>>;
   /** Dropout masks come from the caller instead of the random generator. */
   readonly masks: boolean;
   /** dL/dy comes from the caller. */
   readonly given: boolean;
-  /** Count synaptic operations. */
+  /** Count synaptic operations, and answer from every layer that can. */
   readonly count: boolean;
   /** Emits one step of the optimizer: where the model is `online`, and `fit` runs it. */
   readonly learn?: (plan: Plan) => void;
@@ -102,7 +105,9 @@ export interface Ports {
   /** Given masks, f32 [sample][positions], by layer. */
   readonly masks: ReadonlyMap<string, number>;
   /** What `gradients({ record })` gives out. */
-  readonly records: readonly RecordPort[];
+  readonly records: readonly (RecordPort | PlainPort)[];
+  /** Answers of layers with a readout of their own, f32 [sample][classes], where they were asked for. */
+  readonly answers: ReadonlyMap<string, number>;
 }
 
 /** One recorded tensor, `[sample][step][…]` in the core's memory. */
@@ -117,6 +122,14 @@ export interface RecordPort {
   readonly steps: number;
   /** f32 [sample][positions] by which each spike counts; 0 if it counts 1. */
   readonly amplitude: number;
+}
+
+/** A recorded tensor of the whole batch, f32 in the user's order. */
+export interface PlainPort {
+  readonly name: string;
+  readonly address: number;
+  readonly kind: "plain";
+  readonly shape: readonly number[];
 }
 
 /** A network ready to be lowered to programs: shapes checked, parameters known. */
@@ -138,6 +151,8 @@ export interface Model {
   readonly earliest?: boolean;
   /** Samples that inference takes at once, where a program's layers share their weights between samples; 1 if left out. */
   readonly together?: number;
+  /** Each layer has a loss of its own: there is no gradient of the answer. */
+  readonly local?: boolean;
   /** Lays the program out in `plan`. */
   lower(plan: Plan, purpose: Purpose, bindings: Bindings): Ports;
 }
@@ -161,6 +176,8 @@ export interface Method<Descriptor extends { readonly kind: string }> {
   readonly continuous?: boolean;
   /** What a loss may read, where the method leaves the choice. */
   readonly sources?: readonly LossSource[];
+  /** Losses that the method knows; squared error and cross-entropy if left out. */
+  readonly losses?: readonly LossDescriptor["kind"][];
   /** Loss if the user names none. */
   readonly loss: LossDescriptor;
 }

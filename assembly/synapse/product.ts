@@ -1,0 +1,172 @@
+// Dense synapse on real values of a whole batch, most of them 0 at first:
+//
+//   forward   U_s = b + Σ_i W_i · P_s,i          for every sample s; inputs ascending, those that are 0 left out
+//   backward  dW_i = Σ_s D_s · P_s,i             for every input i; samples ascending, likewise
+//
+// Both are the same walk: sixteen sums in registers take value × row of a list, so an addition costs one load. The panel of
+// sixteen outputs is outermost: its rows stay in cache for all samples. Bound by loads, then by the latency of the additions.
+
+import { Control, Frame, Product } from "../abi";
+import { at } from "../view";
+
+/** Bytes of a list's entry: offset of the row, value. */
+const ENTRY: usize = 8;
+
+/** `to` = `from` (or 0) + Σ value · row, sixteen wide. */
+function chain16(to: usize, from: usize, base: usize, list: usize, count: u32): void {
+  const end = list + (count as usize) * ENTRY;
+  if (ASC_FEATURE_SIMD) {
+    let a = f32x4.splat(0);
+    let b = a;
+    let c = a;
+    let d = a;
+    if (from) {
+      a = v128.load(from);
+      b = v128.load(from, 16);
+      c = v128.load(from, 32);
+      d = v128.load(from, 48);
+    }
+    for (; list < end; list += ENTRY) {
+      const row = base + load<u32>(list);
+      const x = v128.load32_splat(list, 4);
+      a = f32x4.add(a, f32x4.mul(v128.load(row), x));
+      b = f32x4.add(b, f32x4.mul(v128.load(row, 16), x));
+      c = f32x4.add(c, f32x4.mul(v128.load(row, 32), x));
+      d = f32x4.add(d, f32x4.mul(v128.load(row, 48), x));
+    }
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+  } else {
+    for (let k: usize = 0; k < 64; k += 16) chain4(to + k, from ? from + k : 0, base + k, list, count);
+  }
+}
+
+/** The same, four wide. */
+function chain4(to: usize, from: usize, base: usize, list: usize, count: u32): void {
+  const end = list + (count as usize) * ENTRY;
+  if (ASC_FEATURE_SIMD) {
+    let a = from ? v128.load(from) : f32x4.splat(0);
+    for (; list < end; list += ENTRY) {
+      a = f32x4.add(a, f32x4.mul(v128.load(base + load<u32>(list)), v128.load32_splat(list, 4)));
+    }
+    v128.store(to, a);
+  } else {
+    let a: f32 = from ? load<f32>(from) : 0;
+    let b: f32 = from ? load<f32>(from, 4) : 0;
+    let c: f32 = from ? load<f32>(from, 8) : 0;
+    let d: f32 = from ? load<f32>(from, 12) : 0;
+    for (; list < end; list += ENTRY) {
+      const row = base + load<u32>(list);
+      const x = load<f32>(list, 4);
+      a += load<f32>(row) * x;
+      b += load<f32>(row, 4) * x;
+      c += load<f32>(row, 8) * x;
+      d += load<f32>(row, 12) * x;
+    }
+    store<f32>(to, a);
+    store<f32>(to, b, 4);
+    store<f32>(to, c, 8);
+    store<f32>(to, d, 12);
+  }
+}
+
+/** Lists what is not 0: per sample for the product, per input for its gradient. */
+export function productGather(product: usize, frame: usize): void {
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+  const inputs = load<u32>(product, Product.Inputs) as usize;
+  const stride = load<u32>(product, Product.Stride) as usize;
+  const lists = load<u32>(product, Product.Lists) as usize;
+  const counts = load<u32>(product, Product.Counts) as usize;
+  for (let sample: u32 = 0; sample < samples; ++sample) {
+    store<u32>(frame, sample, Frame.Sample);
+    const values = at(load<u32>(product, Product.Values), frame);
+    const list = lists + (sample as usize) * inputs * ENTRY;
+    let entry = list;
+    for (let i: usize = 0; i < inputs; ++i) {
+      const x = load<f32>(values + (i << 2));
+      // Written always, kept if not 0: no branch to mispredict.
+      store<u32>(entry, (i * stride) as u32);
+      store<f32>(entry, x, 4);
+      entry += x != 0 ? ENTRY : <usize>0;
+    }
+    store<u32>(counts + ((sample as usize) << 2), ((entry - list) / ENTRY) as u32);
+  }
+  store<u32>(frame, 0, Frame.Sample);
+}
+
+export function productForward(product: usize, frame: usize): void {
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+  const inputs = load<u32>(product, Product.Inputs) as usize;
+  const bytes = (load<u32>(product, Product.Outputs) as usize) << 2;
+  const weight = at(load<u32>(product, Product.Weight), frame);
+  const bias = at(load<u32>(product, Product.Bias), frame);
+  const lists = load<u32>(product, Product.Lists) as usize;
+  const counts = load<u32>(product, Product.Counts) as usize;
+  for (let p: usize = 0; p < bytes; ) {
+    const wide = bytes - p >= 64;
+    for (let sample: u32 = 0; sample < samples; ++sample) {
+      store<u32>(frame, sample, Frame.Sample);
+      const to = at(load<u32>(product, Product.Target), frame) + p;
+      const list = lists + (sample as usize) * inputs * ENTRY;
+      const count = load<u32>(counts + ((sample as usize) << 2));
+      if (wide) chain16(to, bias + p, weight + p, list, count);
+      else chain4(to, bias + p, weight + p, list, count);
+    }
+    p += wide ? 64 : 16;
+  }
+  store<u32>(frame, 0, Frame.Sample);
+}
+
+export function productBackward(product: usize, accumulate: bool, frame: usize): void {
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
+  const inputs = load<u32>(product, Product.Inputs) as usize;
+  const bytes = (load<u32>(product, Product.Outputs) as usize) << 2;
+  const stride = load<u32>(product, Product.Stride) as usize;
+  const capacity = load<u32>(product, Product.Capacity) as usize;
+  const lists = load<u32>(product, Product.Lists) as usize;
+  const counts = load<u32>(product, Product.Counts) as usize;
+  const turned = load<u32>(product, Product.Turned) as usize;
+  const turnedCounts = load<u32>(product, Product.TurnedCounts) as usize;
+  const gradient = at(load<u32>(product, Product.Gradient), frame);
+  store<u32>(frame, 0, Frame.Sample);
+  const delta = at(load<u32>(product, Product.Delta), frame);
+  store<u32>(frame, 1, Frame.Sample);
+  const deltaStride = at(load<u32>(product, Product.Delta), frame) - delta;
+  store<u32>(frame, 0, Frame.Sample);
+  memory.fill(turnedCounts, 0, inputs << 2);
+  for (let sample: usize = 0; sample < samples; ++sample) {
+    const list = lists + sample * inputs * ENTRY;
+    const end = list + (load<u32>(counts + (sample << 2)) as usize) * ENTRY;
+    for (let entry = list; entry < end; entry += ENTRY) {
+      const i = (load<u32>(entry) as usize) / stride;
+      const n = load<u32>(turnedCounts + (i << 2)) as usize;
+      store<u32>(turnedCounts + (i << 2), (n + 1) as u32);
+      const to = turned + (i * capacity + n) * ENTRY;
+      store<u32>(to, (sample * deltaStride) as u32);
+      store<f32>(to, load<f32>(entry, 4), 4);
+    }
+  }
+  for (let p: usize = 0; p < bytes; ) {
+    const wide = bytes - p >= 64;
+    for (let i: usize = 0; i < inputs; ++i) {
+      const to = gradient + i * stride + p;
+      const list = turned + i * capacity * ENTRY;
+      const count = load<u32>(turnedCounts + (i << 2));
+      if (accumulate && !count) continue;
+      if (wide) chain16(to, accumulate ? to : 0, delta + p, list, count);
+      else chain4(to, accumulate ? to : 0, delta + p, list, count);
+    }
+    p += wide ? 64 : 16;
+  }
+}
+
+/** `to` [columns][rows] from `from` [rows][columns], rows `stride` bytes apart. */
+export function transpose(to: usize, from: usize, rows: usize, columns: usize, stride: usize): void {
+  for (let row: usize = 0; row < rows; ++row) {
+    for (let column: usize = 0; column < columns; ++column) {
+      store<f32>(to + ((column * rows + row) << 2), load<f32>(from + row * stride + (column << 2)));
+    }
+  }
+}

@@ -1,0 +1,410 @@
+import {
+  Activity,
+  ActivityKind,
+  BackwardFlags,
+  Bias,
+  Decolle,
+  Local,
+  Op,
+  Product,
+  Trace,
+} from "../../assembly/abi.ts";
+import { Layout } from "../core/geometry.ts";
+import type { Plan } from "../core/plan.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import { Stem } from "./common.ts";
+import type { DecolleDescriptor, DecolleLayer } from "./decolle.ts";
+import type { Bindings, Ports, Purpose } from "./method.ts";
+
+/**
+ * Lays out a program of `decolle`.
+ *
+ * Inference takes one sample at a time, layer by layer: currents follow the events, the filter follows the synapse. Training
+ * has time outermost over the whole batch and keeps the step in work alone; each layer computes its δ as soon as it has
+ * spiked. Where the weights change within the sample (`purpose.learn`), W·P is a product with the traces themselves; where
+ * they do not, it is the filtered current, with the same bits as inference.
+ */
+export function lowerDecolle(
+  layers: readonly DecolleLayer[],
+  input: Layout,
+  descriptor: DecolleDescriptor,
+  encoder: EncoderDescriptor,
+  plan: Plan,
+  purpose: Purpose,
+  bindings: Bindings,
+): Ports {
+  const train = purpose.mode === "train";
+  const schedule = train ? "batch" : "sample";
+  const { classes } = descriptor;
+  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, layers.length + 1, schedule, train);
+  const context = { stem, descriptor, purpose, train };
+  let activity = stem.activity;
+  const parts = layers.map((layer, i) => {
+    const part = new Part(context, layer, i, activity, i === layers.length - 1);
+    activity = part.activity;
+    return part;
+  });
+  const { steps } = stem;
+  const live = purpose.mode === "step";
+  if (train) {
+    plan.loop(Op.ForBlocks, [], () => {
+      stem.clear(plan.view(bindings.blockGradients), bindings.blockBytes);
+      plan.loop(Op.ForSamples, [], () => {
+        stem.encodeSetup();
+        stem.clear(stem.losses, 4);
+        for (const part of parts) part.begin();
+      });
+      for (const part of parts) part.turnReadout();
+      plan.loop(Op.ForSteps, [steps, 1], () => {
+        plan.loop(Op.ForSamples, [], () => stem.encodeStep());
+        for (const part of parts) part.trainStep();
+        if (purpose.learn) plan.loop(Op.FromStep, [descriptor.burnIn], () => purpose.learn?.(plan));
+      });
+    });
+    return stem.ports;
+  }
+  plan.loop(Op.ForBlocks, [], () => {
+    plan.loop(Op.ForSamples, [], () => {
+      stem.encode();
+      if (!live) stem.clear(stem.losses, 4);
+      for (const part of parts) {
+        if (!live) part.begin();
+        plan.loop(Op.ForSteps, [steps, 1], () => part.inferStep());
+      }
+    });
+  });
+  return stem.ports;
+}
+
+interface Context {
+  readonly stem: Stem;
+  readonly descriptor: DecolleDescriptor;
+  readonly purpose: Purpose;
+  readonly train: boolean;
+}
+
+/** One layer of a program: its memory, its records, and what is emitted for a step. */
+class Part {
+  /** What the next layer sees. */
+  readonly activity: number;
+  readonly #context: Context;
+  readonly #layer: DecolleLayer;
+  readonly #index: number;
+  /** The product with the traces stands in for filtered currents. */
+  readonly #traced: boolean;
+  readonly #dense: boolean;
+  readonly #field: number;
+  readonly #origin: number;
+  readonly #membranes: number;
+  readonly #states: { view: number; bytes: number }[] = [];
+  readonly #mask: number;
+  readonly #synapse: number;
+  readonly #start: number;
+  readonly #neuron: number;
+  readonly #readout: { bias: number; synapse: number };
+  readonly #score: number;
+  readonly #scored: boolean;
+  readonly #trace: number;
+  readonly #delta: number;
+  readonly #product: number;
+  readonly #traceSynapse: number;
+  readonly #biasBackward: number;
+  readonly #turned: { from: number; to: number };
+
+  constructor(context: Context, layer: DecolleLayer, index: number, source: number, last: boolean) {
+    const { stem, descriptor, purpose, train } = context;
+    const { plan } = stem;
+    const { layout, pooled, geometry } = layer;
+    this.#context = context;
+    this.#layer = layer;
+    this.#index = index;
+    this.#dense = layer.kind === "dense";
+    this.#traced = purpose.learn !== undefined;
+    const { stride, origin, bytes } = geometry.target;
+    this.#field = stem.scratch(bytes);
+    this.#origin = plan.shift(this.#field, origin);
+    this.#membranes = purpose.record.membranes ? stem.values(`${layer.name}.membranes`, layout, true) : 0;
+    const state = (n: number) => {
+      const view = stem.scratch(n);
+      this.#states.push({ view, bytes: n });
+      return view;
+    };
+    const refractory = state(layout.length * 4);
+    const own = state(layout.bitBytes);
+    const filters = this.#traced ? [0, 0] : [state(layout.length * 4), state(layout.length * 4)];
+    const pools = layer.window > 1;
+    const bits = stem.bits(pooled, purpose.record.spikes);
+    if (bits.address) {
+      const port = {
+        name: `${layer.name}.spikes`,
+        address: bits.address,
+        kind: "bits" as const,
+        layout: pooled,
+      };
+      stem.records.push({ ...port, steps: stem.steps, amplitude: 0 });
+    }
+    this.activity = stem.activityOf(pooled, bits.view, 0);
+    this.#mask = train && layer.probability > 0 ? stem.scratch(pooled.length * 4) : 0;
+    const best = pools ? stem.scratch(pooled.length * 4) : 0;
+    const argmax = pools && train ? stem.scratch(pooled.length * 4) : 0;
+    const rest = (x: number) => ({ f32: 1 - x });
+    const { alpha, beta, rho, refractoryWeight } = descriptor;
+    const filter = { alpha: { f32: alpha }, beta: { f32: beta } };
+    this.#neuron = plan.record(Decolle.Size, {
+      [Decolle.Rows]: layout.rows,
+      [Decolle.RowLength]: layout.rowLength,
+      [Decolle.RowWords]: layout.rowWords,
+      [Decolle.Field]: this.#origin,
+      [Decolle.Stride]: stride,
+      [Decolle.Refractory]: refractory,
+      [Decolle.Own]: own,
+      [Decolle.Bits]: pools ? 0 : bits.view,
+      [Decolle.P]: filters[0],
+      [Decolle.Q]: filters[1],
+      [Decolle.Bias]: stem.parameter(layer.bias),
+      [Decolle.Channels]: layout.channels,
+      [Decolle.Alpha]: filter.alpha,
+      [Decolle.AlphaRest]: rest(alpha),
+      [Decolle.Beta]: filter.beta,
+      [Decolle.BetaRest]: rest(beta),
+      [Decolle.Rho]: { f32: rho },
+      [Decolle.Kick]: { f32: (1 - rho) * refractoryWeight },
+      [Decolle.Spikes]: stem.counter(index + 1),
+      [Decolle.Window]: layer.window,
+      [Decolle.PooledRows]: pooled.rows,
+      [Decolle.PooledRowLength]: pooled.rowLength,
+      [Decolle.PooledRowWords]: pooled.rowWords,
+      [Decolle.Pooled]: best,
+      [Decolle.Argmax]: argmax,
+      [Decolle.DeltaStride]: stride,
+      [Decolle.PooledBits]: bits.view,
+    });
+
+    const { from } = layer;
+    const traces = train ? [state(from.length * 4), state(from.length * 4)] : [0, 0];
+    this.#trace = train
+      ? plan.record(Trace.Size, {
+          [Trace.Activity]: source,
+          [Trace.Length]: from.length,
+          [Trace.P]: traces[0],
+          [Trace.Q]: traces[1],
+          [Trace.Alpha]: filter.alpha,
+          [Trace.AlphaRest]: rest(alpha),
+          [Trace.Beta]: filter.beta,
+          [Trace.BetaRest]: rest(beta),
+        })
+      : 0;
+    const real = { [Bias.Stride]: stride, [Bias.Rows]: layout.rows, [Bias.RowLength]: layout.rowLength };
+    this.#start = plan.record(Bias.Size, {
+      ...real,
+      [Bias.Field]: this.#origin,
+      [Bias.Channels]: layout.channels,
+      [Bias.Bias]: this.#traced ? stem.parameter(layer.bias) : 0,
+    });
+    this.#synapse = stem.fanout(source, geometry, layer.weight, this.#field, 0);
+
+    // Readout, answer and loss.
+    const answer = new Layout({ channels: descriptor.classes, height: 1, width: 1 }, true);
+    const kept = train && purpose.record.readouts;
+    const readout = kept
+      ? stem.values(`${layer.name}.readout`, answer, true)
+      : stem.scratch(answer.length * 4);
+    const seen = this.#mask ? stem.activityOf(pooled, bits.view, this.#mask) : this.activity;
+    this.#readout = {
+      bias: plan.record(Bias.Size, {
+        [Bias.Field]: readout,
+        [Bias.Stride]: answer.length * 4,
+        [Bias.Rows]: 1,
+        [Bias.RowLength]: answer.length,
+        [Bias.Channels]: answer.length,
+        [Bias.Bias]: stem.parameter(layer.readout.bias),
+      }),
+      synapse: stem.fanout(seen, layer.readout.geometry, layer.readout.weight, readout, 0),
+    };
+    this.#scored = train || purpose.count || last;
+    const answers = last ? stem.outputs : this.#scored && !train ? stem.answersOf(layer.name) : 0;
+    if (last && purpose.count) stem.answers.set(layer.name, stem.ports.outputs);
+    const error = train ? stem.scratch(answer.length * 4) : 0;
+    const weight = train ? plan.view(plan.take(descriptor.classes * pooled.length * 4)) : 0;
+    this.#turned = { from: stem.parameter(layer.readout.weight), to: weight };
+    const deltaField = train ? stem.scratch(bytes) : 0;
+    const delta = deltaField ? plan.shift(deltaField, origin) : 0;
+    this.#delta = deltaField;
+    let means = 0;
+    if (kept) {
+      const count = stem.steps - descriptor.burnIn;
+      const address = plan.take(count * 4);
+      stem.records.push({ name: `${layer.name}.loss`, address, kind: "plain", shape: [count] });
+      means = plan.view(address - descriptor.burnIn * 4, { step: 4 });
+    }
+    this.#score = plan.record(Local.Size, {
+      [Local.Classes]: descriptor.classes,
+      [Local.Readout]: readout,
+      [Local.Answer]: answers,
+      [Local.Common]: descriptor.prediction === "mostCommon" ? 1 : 0,
+      [Local.Losses]: stem.losses,
+      [Local.Labels]: stem.labels,
+      [Local.StepLoss]: train ? stem.scratch(4) : 0,
+      [Local.Error]: error,
+      [Local.Weight]: weight,
+      [Local.Rows]: pooled.rows,
+      [Local.RowLength]: pooled.rowLength,
+      [Local.Pooled]: pools ? best : this.#origin,
+      [Local.PooledStride]: pools ? pooled.rowLength * 4 : stride,
+      [Local.Mask]: this.#mask,
+      [Local.Delta]: delta,
+      [Local.DeltaStride]: stride,
+      [Local.Argmax]: argmax,
+      [Local.Channels]: pooled.channels,
+      [Local.RealChannels]: pooled.extent.channels,
+      [Local.Regularizer]: { f32: descriptor.regularizer },
+      [Local.Gate]: plan.take(8),
+      [Local.Means]: means,
+    });
+    if (answers) this.#states.push({ view: answers, bytes: descriptor.classes * 4 });
+
+    // Gradients.
+    this.#traceSynapse = 0;
+    this.#product = 0;
+    this.#biasBackward = 0;
+    if (!train) return;
+    this.#biasBackward = plan.record(Bias.Size, {
+      ...real,
+      [Bias.Field]: delta,
+      [Bias.Channels]: layout.channels,
+      [Bias.Gradient]: stem.gradient(layer.bias),
+    });
+    if (this.#dense) {
+      const { capacity } = purpose;
+      this.#product = plan.record(Product.Size, {
+        [Product.Inputs]: from.length,
+        [Product.Outputs]: layout.length,
+        [Product.Values]: traces[0],
+        [Product.Weight]: stem.parameter(layer.weight),
+        [Product.Stride]: geometry.weightStride,
+        [Product.Gradient]: stem.gradient(layer.weight),
+        [Product.Bias]: stem.parameter(layer.bias),
+        [Product.Target]: this.#field,
+        [Product.Delta]: deltaField,
+        [Product.Lists]: plan.take(capacity * from.length * 8, 64),
+        [Product.Counts]: plan.take(capacity * 4),
+        [Product.Turned]: plan.take(capacity * from.length * 8, 64),
+        [Product.TurnedCounts]: plan.take(from.length * 4),
+        [Product.Capacity]: capacity,
+      });
+      return;
+    }
+    const values = plan.record(Activity.Size, {
+      [Activity.Kind]: ActivityKind.Values,
+      [Activity.Rows]: from.rows,
+      [Activity.RowLength]: from.rowLength,
+      [Activity.Data]: traces[0],
+    });
+    const forward = this.#traced ? stem.fanout(values, geometry, layer.weight, this.#field, 0) : 0;
+    this.#traceSynapse = stem.fanout(values, geometry, layer.weight, deltaField, 0);
+    if (forward) this.#synapse = forward;
+  }
+
+  /** A sample's states at rest; its mask. */
+  begin(): void {
+    const { stem } = this.#context;
+    const { name, pooled, probability, geometry } = this.#layer;
+    stem.clear(this.#field, geometry.target.bytes);
+    for (const { view, bytes } of this.#states) stem.clear(view, bytes);
+    if (this.#mask) stem.dropout(name, pooled, this.#mask, probability, this.#index);
+  }
+
+  /** Aᵀ, classes outermost. */
+  turnReadout(): void {
+    const { stem, descriptor } = this.#context;
+    const { pooled, readout } = this.#layer;
+    const { from, to } = this.#turned;
+    stem.plan.emit(Op.Transpose, to, from, pooled.length, descriptor.classes, readout.geometry.weightStride);
+  }
+
+  inferStep(): void {
+    const { stem, purpose } = this.#context;
+    this.#current();
+    if (purpose.count) stem.plan.emit(Op.CountOperations, this.#synapse, stem.operations);
+    this.#spike();
+    if (!this.#scored) return;
+    stem.plan.loop(Op.FromStep, [this.#context.descriptor.burnIn], () => {
+      this.#read();
+      stem.plan.emit(Op.DecolleScore, this.#score);
+    });
+  }
+
+  trainStep(): void {
+    const { stem, purpose, descriptor } = this.#context;
+    const { plan } = stem;
+    const each = (body: () => void) => plan.loop(Op.ForSamples, [], body);
+    each(() => plan.emit(Op.DecolleTrace, this.#trace));
+    if (this.#traced && this.#dense) {
+      plan.emit(Op.ProductGather, this.#product);
+      plan.emit(Op.ProductForward, this.#product);
+    }
+    each(() => {
+      if (!this.#traced || !this.#dense) this.#current();
+      this.#spike();
+      if (purpose.record.readouts) this.#read();
+    });
+    plan.loop(Op.FromStep, [descriptor.burnIn], () => {
+      each(() => {
+        if (!purpose.record.readouts) this.#read();
+        plan.emit(Op.DecolleScore, this.#score);
+      });
+      if (descriptor.regularizer > 0 || purpose.record.readouts) plan.emit(Op.DecolleRegularize, this.#score);
+      if (this.#traced) this.#clearGradients();
+      each(() => {
+        if (this.#layer.window > 1) stem.clear(this.#delta, this.#layer.geometry.target.bytes);
+        plan.emit(Op.DecolleDelta, this.#score);
+        plan.emit(Op.BiasBackward, this.#biasBackward);
+        if (!this.#dense) plan.emit(Op.FanoutBackward, this.#traceSynapse, BackwardFlags.Weight);
+      });
+      if (this.#dense) {
+        if (!this.#traced) plan.emit(Op.ProductGather, this.#product);
+        plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+      }
+    });
+  }
+
+  /** Where the optimizer steps, the gradients are those of the step alone. */
+  #clearGradients(): void {
+    const { stem } = this.#context;
+    const { weight, bias, layout, geometry } = this.#layer;
+    stem.clear(stem.gradient(bias), layout.channels * 4);
+    if (!this.#dense) stem.clear(stem.gradient(weight), geometry.weightLength * 4);
+  }
+
+  /** Currents of one step, on top of the bias or of 0. */
+  #current(): void {
+    const { plan } = this.#context.stem;
+    plan.emit(Op.BiasForward, this.#start);
+    plan.emit(Op.FanoutForward, this.#synapse);
+  }
+
+  #spike(): void {
+    const { plan } = this.#context.stem;
+    plan.emit(Op.DecolleForward, this.#neuron);
+    if (this.#membranes) {
+      const { layout, geometry } = this.#layer;
+      const rowBytes = layout.rowLength * 4;
+      plan.emit(
+        Op.Copy,
+        this.#membranes,
+        this.#origin,
+        layout.rows,
+        rowBytes,
+        rowBytes,
+        geometry.target.stride,
+      );
+    }
+    if (this.#layer.window > 1) plan.emit(Op.DecollePool, this.#neuron);
+  }
+
+  #read(): void {
+    const { plan } = this.#context.stem;
+    plan.emit(Op.BiasForward, this.#readout.bias);
+    plan.emit(Op.FanoutForward, this.#readout.synapse);
+  }
+}
