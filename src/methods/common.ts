@@ -49,9 +49,9 @@ export class ParameterList {
     shape: readonly number[],
     geometry: Pick<FanoutGeometry, "weightLength" | "weightIndex">,
     initial: (fanIn: number) => Initial,
-    whole = false,
-    trainable = true,
+    option: { readonly trainable?: boolean; readonly whole?: boolean } = {},
   ): number {
+    const { trainable = true, whole = false } = option;
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     return this.#push({
       name,

@@ -237,8 +237,10 @@ function addReadouts(
     const initial: Initial = { kind: "uniform", low: -bound, high: bound };
     const geometry = denseGeometry(stage.pooled, answer);
     const name = `${stage.name}.readout`;
-    const weight = parameters.weight(`${name}_weight`, [classes, n], geometry, () => initial, false, false);
-    const bias = parameters.vector(`${name}_bias`, classes, n, initial, false);
+    const weight = parameters.weight(`${name}_weight`, [classes, n], geometry, () => initial, {
+      trainable: false,
+    });
+    const bias = parameters.vector(`${name}_bias`, classes, n, initial, { trainable: false });
     return { ...stage, readout: { geometry, weight, bias } };
   });
 }

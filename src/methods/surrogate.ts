@@ -189,7 +189,7 @@ function buildStages(
       kind: layer.kind,
       layout,
       geometry,
-      weight: parameters.weight(`${weightName}.weight`, shape, geometry, uniform, whole),
+      weight: parameters.weight(`${weightName}.weight`, shape, geometry, uniform, { whole }),
       bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, uniform(fanIn), { whole }),
       pool,
       neurons: pool?.layout ?? layout,
