@@ -163,7 +163,8 @@ export const enum Fanout {
   TargetStride = 24, // bytes between runs in the target
   WeightStride = 28, // bytes between runs in the weights
   Delivered = 32, // view: G of the presynaptic neurons, f32 [rows × row length]
-  Size = 36,
+  Narrow = 36, // vectors of a dense synapse with at most four; 0 for all others
+  Size = 40,
 }
 
 export const enum FanoutColumn {

@@ -172,6 +172,17 @@ function derivative(x: f32, kind: u32, a: f32, b: f32): f32 {
 }
 
 export function surrogateBackward(record: usize, frame: usize): void {
+  // The usual case has a loop of its own for each derivative: no mask, no synaptic current.
+  const plain = load<u32>(record, Surrogate.Trace) == 0 && load<u32>(record, Surrogate.Amplitude) == 0;
+  const kind = load<u32>(record, Surrogate.Derivative);
+  if (!plain) sweep(record, frame, kind, false);
+  else if (kind == Derivative.FastSigmoid) sweep(record, frame, Derivative.FastSigmoid, true);
+  else if (kind == Derivative.Atan) sweep(record, frame, Derivative.Atan, true);
+  else sweep(record, frame, kind, true);
+}
+
+@inline
+function sweep(record: usize, frame: usize, kind: u32, plain: bool): void {
   const rows = load<u32>(record, Surrogate.Rows);
   const rowBytes = (load<u32>(record, Surrogate.RowLength) as usize) << 2;
   const previousView = load<u32>(record, Surrogate.Previous) as usize;
@@ -190,7 +201,6 @@ export function surrogateBackward(record: usize, frame: usize): void {
   const theta = load<f32>(record, Surrogate.Threshold);
   const beta = load<f32>(record, Surrogate.Decay);
   const alpha = load<f32>(record, Surrogate.SynapticDecay);
-  const kind = load<u32>(record, Surrogate.Derivative);
   const a = load<f32>(record, Surrogate.Slope);
   const b = load<f32>(record, Surrogate.Height);
   const zero = load<u32>(record, Surrogate.ResetToZero) != 0;
@@ -208,12 +218,12 @@ export function surrogateBackward(record: usize, frame: usize): void {
       for (; o < end; o += 16, d += 16) {
         const membrane = v128.load(u + o);
         let error = v128.load(g + o);
-        if (mask) error = f32x4.mul(error, v128.load(mask + o));
+        if (!plain && mask) error = f32x4.mul(error, v128.load(mask + o));
         if (kind != Derivative.One) error = f32x4.mul(error, derivative4(f32x4.sub(membrane, theta4), kind, a4, b4));
         const later = f32x4.mul(beta4, v128.load(carried + o));
         let result = f32x4.add(error, v128.andnot(later, v128.and(f32x4.gt(membrane, theta4), cut)));
         v128.store(carried + o, result);
-        if (trace) {
+        if (!plain && trace) {
           result = f32x4.add(result, f32x4.mul(alpha4, v128.load(trace + o)));
           v128.store(trace + o, result);
         }

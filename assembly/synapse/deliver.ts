@@ -22,7 +22,17 @@ export function deliver(record: usize, frame: usize): void {
   for (let i: usize = 0; i < neurons; i += 4) {
     let d = deltas;
     let g = to;
-    for (let t: u32 = 0; t < steps; ++t) {
+    let t: u32 = 0;
+    if (ASC_FEATURE_SIMD) {
+      if (vectors == 3) {
+        for (; t + 1 < steps; t += 2) {
+          twoSteps(w, stride, d, deltaStep, g, toStep);
+          d += deltaStep << 1;
+          g += toStep << 1;
+        }
+      }
+    }
+    for (; t < steps; ++t) {
       four(w, stride, d, vectors, g);
       d += deltaStep;
       g += toStep;
@@ -30,6 +40,57 @@ export function deliver(record: usize, frame: usize): void {
     w += stride << 2;
     to += 16;
   }
+}
+
+/** `four` for three vectors and two steps, which share the loads of the weights. */
+@inline
+function twoSteps(w: usize, stride: usize, d: usize, deltaStep: usize, to: usize, toStep: usize): void {
+  const x0 = v128.load(d);
+  const x1 = v128.load(d, 16);
+  const x2 = v128.load(d, 32);
+  const y0 = v128.load(d + deltaStep);
+  const y1 = v128.load(d + deltaStep, 16);
+  const y2 = v128.load(d + deltaStep, 32);
+  let w0 = v128.load(w);
+  let w1 = v128.load(w, 16);
+  let w2 = v128.load(w, 32);
+  const xa = three(w0, w1, w2, x0, x1, x2);
+  const ya = three(w0, w1, w2, y0, y1, y2);
+  w += stride;
+  w0 = v128.load(w);
+  w1 = v128.load(w, 16);
+  w2 = v128.load(w, 32);
+  const xb = three(w0, w1, w2, x0, x1, x2);
+  const yb = three(w0, w1, w2, y0, y1, y2);
+  w += stride;
+  w0 = v128.load(w);
+  w1 = v128.load(w, 16);
+  w2 = v128.load(w, 32);
+  const xc = three(w0, w1, w2, x0, x1, x2);
+  const yc = three(w0, w1, w2, y0, y1, y2);
+  w += stride;
+  w0 = v128.load(w);
+  w1 = v128.load(w, 16);
+  w2 = v128.load(w, 32);
+  const xd = three(w0, w1, w2, x0, x1, x2);
+  const yd = three(w0, w1, w2, y0, y1, y2);
+  v128.store(to, trees(xa, xb, xc, xd));
+  v128.store(to + toStep, trees(ya, yb, yc, yd));
+}
+
+/** Even plus odd partials of three vectors; the even ones begin at +0, so that no sum is -0. */
+@inline
+function three(w0: v128, w1: v128, w2: v128, x0: v128, x1: v128, x2: v128): v128 {
+  const even = f32x4.add(f32x4.add(f32x4.splat(0), f32x4.mul(w0, x0)), f32x4.mul(w2, x2));
+  return f32x4.add(even, f32x4.mul(w1, x1));
+}
+
+/** The trees of four neurons: lanes 0+2 and 1+3 of two at a time, then both of all four. */
+@inline
+function trees(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
+  const cd = f32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
+  return f32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7));
 }
 
 @inline
@@ -46,7 +107,7 @@ function four(w: usize, stride: usize, d: usize, vectors: u32, to: usize): void 
     let ce = ae;
     let co = ae;
     let de = ae;
-    let do_ = ae;
+    let df = ae;
     let n = vectors;
     for (; n >= 2; n -= 2) {
       const x = v128.load(d);
@@ -58,7 +119,7 @@ function four(w: usize, stride: usize, d: usize, vectors: u32, to: usize): void 
       ao = f32x4.add(ao, f32x4.mul(v128.load(p, 16), y));
       bo = f32x4.add(bo, f32x4.mul(v128.load(q, 16), y));
       co = f32x4.add(co, f32x4.mul(v128.load(r, 16), y));
-      do_ = f32x4.add(do_, f32x4.mul(v128.load(s, 16), y));
+      df = f32x4.add(df, f32x4.mul(v128.load(s, 16), y));
       d += 32;
       p += 32;
       q += 32;
@@ -72,14 +133,7 @@ function four(w: usize, stride: usize, d: usize, vectors: u32, to: usize): void 
       ce = f32x4.add(ce, f32x4.mul(v128.load(r), x));
       de = f32x4.add(de, f32x4.mul(v128.load(s), x));
     }
-    const a = f32x4.add(ae, ao);
-    const b = f32x4.add(be, bo);
-    const c = f32x4.add(ce, co);
-    const e = f32x4.add(de, do_);
-    // Lanes 0+2 and 1+3 of two neurons at a time, then both of all four.
-    const ab = f32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
-    const ce2 = f32x4.add(v128.shuffle<i32>(c, e, 0, 1, 4, 5), v128.shuffle<i32>(c, e, 2, 3, 6, 7));
-    v128.store(to, f32x4.add(v128.shuffle<i32>(ab, ce2, 0, 2, 4, 6), v128.shuffle<i32>(ab, ce2, 1, 3, 5, 7)));
+    v128.store(to, trees(f32x4.add(ae, ao), f32x4.add(be, bo), f32x4.add(ce, co), f32x4.add(de, df)));
     return;
   }
   for (let k: usize = 0; k < 4; ++k) {

@@ -11,6 +11,7 @@
 import { BackwardFlags, Event, EVENT_CHUNK, Fanout, FanoutColumn, FanoutRow, Frame, Activity } from "../abi";
 import { at } from "../view";
 import { collect, LIST, rewind, valued } from "./events";
+import { narrow, narrowForward, narrowGradient } from "./narrow";
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
@@ -21,6 +22,11 @@ export function fanoutForward(fanout: usize, frame: usize): void {
   const ts = load<u32>(fanout, Fanout.TargetStride) as usize;
   const ws = load<u32>(fanout, Fanout.WeightStride) as usize;
   const withValues = valued(load<u32>(fanout, Fanout.Activity));
+  const few = narrow(fanout, withValues, 0);
+  if (few) {
+    narrowForward(fanout, few, frame);
+    return;
+  }
   rewind(scratch);
   for (;;) {
     const count = collect(fanout, frame, weights, target);
@@ -272,6 +278,11 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
   const ts = load<u32>(fanout, Fanout.TargetStride) as usize;
   const ws = load<u32>(fanout, Fanout.WeightStride) as usize;
   const withValues = valued(load<u32>(fanout, Fanout.Activity));
+  const few = narrow(fanout, withValues, flags);
+  if (few) {
+    narrowGradient(fanout, few, frame);
+    return;
+  }
   const deliver = flags & BackwardFlags.Deliver;
   const accumulate = flags & BackwardFlags.Accumulate;
   const weight = flags & BackwardFlags.Weight;

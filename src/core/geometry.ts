@@ -91,6 +91,8 @@ export interface FanoutGeometry {
   readonly weightLength: number;
   /** Stored position of weight `[o][c][ky][kx]` (flat index) or `[o][i]`. */
   readonly weightIndex: () => Int32Array;
+  /** Vectors of a dense synapse onto few outputs, the rows of whose inputs lie `weightStride` apart. */
+  readonly narrow?: number;
   /** Some input positions reach no output. */
   readonly gaps: boolean;
   /** Multiply-accumulates a step of the dense equivalent. */
@@ -260,6 +262,7 @@ export function denseGeometry(from: Layout, to: Layout): FanoutGeometry {
     rows,
     target: { bytes: cells * 4, stride: cells * 4, origin: 0 },
     weightStride: stride * 4,
+    narrow: cells <= 16 ? cells / 4 : 0,
     weightLength: from.length * stride,
     weightIndex: () => {
       const positions = from.positions();

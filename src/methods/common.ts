@@ -476,6 +476,7 @@ export class Stem {
       [Fanout.TargetStride]: geometry.target.stride,
       [Fanout.WeightStride]: geometry.weightStride,
       [Fanout.Delivered]: delivered,
+      [Fanout.Narrow]: geometry.narrow ?? 0,
     });
   }
 
