@@ -85,8 +85,10 @@ const NO_FOLDER_SYNC = new Set([
 export async function writeFileAtomic(
   path: string,
   bytes: Uint8Array,
-  { overwrite = false, fs = nodeFs }: WriteOptions = {},
+  options: WriteOptions = {},
 ): Promise<void> {
+  // Not in the signature: declarations, from which internal options are stripped, would still name them there.
+  const { overwrite = false, fs = nodeFs } = options;
   requirePath(path);
   requireBytes(bytes, "bytes");
   try {
@@ -119,8 +121,9 @@ export async function writeFileAtomic(
  */
 export async function readFileBytes(
   path: string,
-  { maxBytes = 2 ** 32, fs = nodeFs }: ReadOptions = {},
+  options: ReadOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { maxBytes = 2 ** 32, fs = nodeFs } = options;
   requirePath(path);
   if (typeof maxBytes !== "number" || !(maxBytes >= 0)) {
     throw new ArgumentError("maxBytes", maxBytes, "a number of bytes, 0 or more");
