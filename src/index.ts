@@ -104,5 +104,13 @@ export {
   stepDecay,
 } from "./optimizers.ts";
 export type { Parameters } from "./parameters.ts";
+export {
+  type Preset,
+  type PresetFit,
+  type PresetName,
+  type PresetOptions,
+  preset,
+  presetNames,
+} from "./presets.ts";
 export type { Tensor } from "./tensor.ts";
 export type { FitOptions, Progress } from "./training.ts";

@@ -1,60 +1,103 @@
-import { readFileBytes } from "../data/node.ts";
+import { type Dataset, readFileBytes } from "../data/node.ts";
 import { FormatError } from "../errors.ts";
-import { ArgumentError, createNetwork, lee, type Network, type NetworkOptions, poisson } from "../index.ts";
+import {
+  ArgumentError,
+  cosine,
+  createNetwork,
+  lee,
+  type Network,
+  type NetworkOptions,
+  type PresetFit,
+  type PresetName,
+  poisson,
+  preset,
+  presetNames,
+  sgd,
+} from "../index.ts";
 import { DEFAULTS, UsageError } from "./options.ts";
-import { PRESETS } from "./presets.ts";
 
 /** What options say about the network. */
 export interface NetworkSettings {
   readonly network?: string;
+  readonly width?: number;
   readonly steps?: number;
   readonly gain?: number;
   readonly leak?: number;
   readonly dropout?: number;
   readonly seed?: number;
+  readonly epochs?: number;
 }
 
-const KEYS = ["input", "encoder", "method", "layers", "seed", "loss"] as const;
+/** A network with random weights, and how it is to be trained. */
+export interface Design {
+  readonly network: Network;
+  readonly fit: PresetFit;
+}
+
+const KEYS = ["input", "encoder", "method", "layers", "seed", "loss", "initializer"] as const;
 const MAX_BYTES = 2 ** 24;
 
 /**
  * A network with random weights, from a preset or a file of network options; what options say goes before what
- * a file says.
+ * a preset or a file says.
  *
- * @param input shape of one sample, where a file does not say
+ * @param data what it is to learn: the shape of one sample, the number of classes
  */
-export async function makeNetwork(settings: NetworkSettings, input: readonly number[]): Promise<Network> {
-  const { network = DEFAULTS.network, seed, dropout } = settings;
-  const preset = Object.hasOwn(PRESETS, network) ? PRESETS[network] : undefined;
-  if (preset !== undefined) {
-    return createNetwork({
-      input,
-      encoder: poisson({ steps: settings.steps ?? DEFAULTS.steps, gain: settings.gain ?? DEFAULTS.gain }),
-      method: lee({ leak: settings.leak ?? DEFAULTS.leak }),
-      layers: preset.layers(dropout ?? 0),
-      seed: seed ?? DEFAULTS.seed,
-    });
+export async function makeNetwork(settings: NetworkSettings, data: Dataset): Promise<Design> {
+  const { network = DEFAULTS.network } = settings;
+  if ((presetNames as readonly string[]).includes(network)) {
+    return fromPreset(network as PresetName, settings, data);
   }
   if (!/\.json$/i.test(network)) {
-    const names = Object.keys(PRESETS).join(", ");
+    const names = presetNames.join(", ");
     throw new UsageError(
       `--network ${network}: no such network; known are ${names}, and files that end in .json`,
     );
   }
-  if (dropout !== undefined) {
-    throw new UsageError(
-      "--dropout goes with the networks that have a name; list dropout layers in the file",
-    );
+  for (const key of ["dropout", "width"] as const) {
+    if (settings[key] === undefined) continue;
+    throw new UsageError(`--${key} goes with the networks that have a name; change the layers in the file`);
   }
   const file = await readNetworkFile(network);
   try {
-    return await createNetwork(withSettings(file, settings, input));
+    return {
+      network: await createNetwork(withSettings(file, settings, data.shape)),
+      fit: {
+        epochs: settings.epochs ?? DEFAULTS.epochs,
+        batchSize: DEFAULTS.batch,
+        optimizer: sgd({ rate: DEFAULTS.rate, momentum: DEFAULTS.momentum }),
+        schedule: cosine({ warmup: DEFAULTS.warmup }),
+      },
+    };
   } catch (error) {
     if (!(error instanceof ArgumentError)) throw error;
     throw new ArgumentError(`${network}: ${error.argument}`, error.value, error.expected ?? "another value", {
       cause: error,
     });
   }
+}
+
+async function fromPreset(name: PresetName, settings: NetworkSettings, data: Dataset): Promise<Design> {
+  const { width, steps, dropout, epochs, seed = DEFAULTS.seed, gain, leak } = settings;
+  const { network, fit } = preset(name, {
+    ...given({ width, steps, dropout, epochs }),
+    seed,
+    classes: data.classes,
+  });
+  const { encoder, method } = network;
+  if (gain !== undefined && encoder.kind !== "poisson") {
+    throw new UsageError(`--gain goes with Poisson coding; ${name} has the encoder ${encoder.kind}`);
+  }
+  if (leak !== undefined && method.kind !== "lee") {
+    throw new UsageError(`--leak goes with the method lee; ${name} has ${method.kind}`);
+  }
+  const made = await createNetwork({
+    ...network,
+    input: data.shape,
+    encoder: { ...encoder, ...given({ gain }) } as NetworkOptions["encoder"],
+    method: { ...method, ...given({ leak }) } as NetworkOptions["method"],
+  });
+  return { network: made, fit };
 }
 
 function withSettings(

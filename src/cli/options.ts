@@ -1,10 +1,10 @@
 import { InvalidArgumentError, Option } from "commander";
-import { cosine, type ScheduleDescriptor, stepDecay } from "../index.ts";
+import { cosine, type OptimizerDescriptor, type ScheduleDescriptor, stepDecay } from "../index.ts";
 
 /** The command line itself is at fault; ends the program with code 2. */
 export class UsageError extends Error {}
 
-/** What is taken where neither option, file nor checkpoint says anything. */
+/** What is taken where neither option, preset, file nor checkpoint says anything. */
 export const DEFAULTS = {
   data: "mnist",
   network: "lenet",
@@ -15,7 +15,6 @@ export const DEFAULTS = {
   batch: 32,
   rate: 0.006,
   momentum: 0.9,
-  weightDecay: 0,
   warmup: 0.1,
   seed: 1,
   checkpointEvery: 100,
@@ -65,6 +64,15 @@ export function decimal(expected: string, ok: (value: number) => boolean): (text
 export const positive = decimal("a number greater than 0", (x) => x > 0);
 export const notNegative = decimal("a number of at least 0", (x) => x >= 0);
 export const fraction = decimal("a number from 0 to less than 1", (x) => x >= 0 && x < 1);
+
+const OPTIMIZERS = ["sgd", "adam", "adamw", "adamax"] as const;
+
+/** The name of an optimizer. */
+export function optimizer(value: string): OptimizerDescriptor["kind"] {
+  const kind = OPTIMIZERS.find((name) => name === value);
+  if (kind === undefined) throw new InvalidArgumentError(`Expected one of ${OPTIMIZERS.join(", ")}.`);
+  return kind;
+}
 
 /** `0,3,5`, and `4-9` for a range. */
 export function indices(value: string): number[] {

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from "v
 import { idxFile } from "../io/shared.ts";
 import { cli, type Outcome, run, sameBytes, temporaryFolder, writeDigits } from "./shared.ts";
 
-const TINY = ["--data", "digits", "--steps", "5"];
+const TINY = ["--data", "digits", "--steps", "5", "--epochs", "1"];
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let trained: Outcome;

@@ -65,7 +65,7 @@ async function demoAction(options: DemoOptions): Promise<void> {
   const sets = await readDatasets("mnist");
   const data = choose(sets.train, options.trainImages ?? images, "--train-images");
   const tests = choose(sets.test, options.testImages, "--test-images");
-  const network = await makeNetwork({ network: "lenet", steps }, data.shape);
+  const { network } = await makeNetwork({ network: "lenet", steps }, data);
   const fit: FitOptions = {
     epochs,
     batchSize: batch,

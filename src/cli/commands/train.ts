@@ -1,10 +1,16 @@
 import { basename } from "node:path";
 import { Command } from "commander";
 import {
-  cosine,
+  adam,
+  adamax,
+  adamw,
   type FitOptions,
   loadNetwork,
   type Network,
+  type OptimizerDescriptor,
+  type PresetFit,
+  preset,
+  presetNames,
   type ScheduleDescriptor,
   sgd,
 } from "../../index.ts";
@@ -16,7 +22,6 @@ import { Interrupted, interrupted } from "../interrupt.ts";
 import { makeNetwork, type NetworkSettings } from "../networks.ts";
 import * as option from "../options.ts";
 import { DEFAULTS, setting, UsageError } from "../options.ts";
-import { PRESETS } from "../presets.ts";
 import { accuracyLine, evaluate } from "../report.ts";
 import { clean, whole } from "../terminal.ts";
 import { train } from "../training.ts";
@@ -25,8 +30,8 @@ interface TrainOptions extends NetworkSettings {
   readonly data?: string;
   readonly trainImages?: number;
   readonly testImages?: number;
-  readonly epochs?: number;
   readonly batch?: number;
+  readonly optimizer?: OptimizerDescriptor["kind"];
   readonly rate?: number;
   readonly momentum?: number;
   readonly weightDecay?: number;
@@ -38,15 +43,19 @@ interface TrainOptions extends NetworkSettings {
   readonly resume?: string;
 }
 
+const PRESETS_OWN = "the preset's";
+
 /** Options that a checkpoint answers. */
 const SETTLED = [
   "network",
+  "width",
   "steps",
   "gain",
   "leak",
   "dropout",
   "seed",
   "batch",
+  "optimizer",
   "rate",
   "momentum",
   "weightDecay",
@@ -56,8 +65,10 @@ const SETTLED = [
 const EXAMPLES = `
 Examples:
   spikegrad train --out lenet.safetensors
-      the preset "lenet" on MNIST, one epoch
-  spikegrad train --data fashion/ --epochs 5 --checkpoint fashion.checkpoint --out fashion.safetensors
+      the preset "lenet" on MNIST
+  spikegrad train --network stdbp-400 --epochs 3 --rate 2e-3 --out single.safetensors
+      another preset with some settings of your own
+  spikegrad train --data fashion/ --epochs 2 --checkpoint fashion.checkpoint --out fashion.safetensors
       a folder of IDX files, with a checkpoint every ${DEFAULTS.checkpointEvery} batches
   spikegrad train --resume fashion.checkpoint --data fashion/ --out fashion.safetensors
       goes on where that run stopped, to the same bits
@@ -68,7 +79,6 @@ Examples:
 Ctrl-C finishes the batch in work, writes a checkpoint and says how to go on; twice stops at once.`;
 
 export function trainCommand(): Command {
-  const presets = Object.entries(PRESETS).map(([name, { about }]) => `${name} (${about})`);
   return new Command("train")
     .description("train a network and write it to a file")
     .addOption(
@@ -77,12 +87,15 @@ export function trainCommand(): Command {
     .addOption(
       setting(
         "--network <name>",
-        `${presets.join(", ")}, or a JSON file of network options`,
+        "a preset (see below) or a JSON file of network options",
         option.text,
         DEFAULTS.network,
       ),
     )
-    .addOption(setting("--steps <T>", "time steps a sample", option.integer(1), DEFAULTS.steps))
+    .addOption(
+      setting("--width <f>", "factor for channels and hidden neurons of a preset", option.positive, 1),
+    )
+    .addOption(setting("--steps <T>", "time steps a sample", option.integer(1), PRESETS_OWN))
     .addOption(
       setting(
         "--gain <g>",
@@ -94,21 +107,31 @@ export function trainCommand(): Command {
     .addOption(
       setting("--leak <l>", "factor of the membranes from step to step", option.positive, DEFAULTS.leak),
     )
-    .addOption(setting("--dropout <p>", "probability of dropout after hidden layers", option.fraction, 0))
-    .addOption(setting("--seed <n>", "seed of all random numbers", option.integer(0), DEFAULTS.seed))
-    .addOption(setting("--epochs <n>", "passes over the training set", option.integer(1), DEFAULTS.epochs))
-    .addOption(setting("--batch <n>", "samples a batch", option.integer(1), DEFAULTS.batch))
     .addOption(
-      setting("--rate <r>", "learning rate; holds for its batch size only", option.positive, DEFAULTS.rate),
+      setting("--dropout <p>", "probability of dropout after hidden layers", option.fraction, PRESETS_OWN),
     )
-    .addOption(setting("--momentum <m>", "of SGD", option.fraction, DEFAULTS.momentum))
-    .addOption(setting("--weight-decay <d>", "of SGD", option.notNegative, DEFAULTS.weightDecay))
+    .addOption(setting("--seed <n>", "seed of all random numbers", option.integer(0), DEFAULTS.seed))
+    .addOption(setting("--epochs <n>", "passes over the training set", option.integer(1), PRESETS_OWN))
+    .addOption(setting("--batch <n>", "samples a batch", option.integer(1), PRESETS_OWN))
+    .addOption(
+      setting(
+        "--optimizer <name>",
+        "sgd, adam, adamw or adamax; another one than the preset's needs a --rate",
+        option.optimizer,
+        PRESETS_OWN,
+      ),
+    )
+    .addOption(
+      setting("--rate <r>", "learning rate; holds for its batch size only", option.positive, PRESETS_OWN),
+    )
+    .addOption(setting("--momentum <m>", "of SGD", option.fraction, PRESETS_OWN))
+    .addOption(setting("--weight-decay <d>", "of the optimizer", option.notNegative, PRESETS_OWN))
     .addOption(
       setting(
         "--schedule <s>",
         "of the rate: none, cosine[:WARMUP-EPOCHS] or step:EPOCHS[:FACTOR]",
         option.schedule,
-        `cosine:${DEFAULTS.warmup}`,
+        PRESETS_OWN,
       ),
     )
     .addOption(setting("--train-images <n>", "train on this many, drawn once", option.integer(1), "all"))
@@ -129,8 +152,15 @@ export function trainCommand(): Command {
         ...SETTLED,
       ]),
     )
-    .addHelpText("after", EXAMPLES)
+    .addHelpText("after", () => presetList() + EXAMPLES)
     .action(trainAction);
+}
+
+/** The presets, one a line. */
+function presetList(): string {
+  const longest = Math.max(...presetNames.map((name) => name.length));
+  const rows = presetNames.map((name) => `  ${name.padEnd(longest)}  ${preset(name).about}\n`);
+  return `\nPresets:\n${rows.join("")}`;
 }
 
 async function trainAction(options: TrainOptions): Promise<void> {
@@ -148,8 +178,9 @@ async function trainAction(options: TrainOptions): Promise<void> {
   const sets = await readDatasets(name);
   const data = choose(sets.train, trainImages, "--train-images");
   const tests = options.testImages === 0 ? undefined : choose(sets.test, options.testImages, "--test-images");
-  const network = await (start ? loadNetwork(start) : makeNetwork(options, data.shape));
-  const fit = fitOptions(options, start);
+  const { network, fit } = await (start
+    ? resumed(start, options.epochs)
+    : makeNetwork(options, data).then(({ network, fit }) => ({ network, fit: fitOptions(options, fit) })));
 
   process.stdout.write(
     `network   ${describeNetwork(network)}\n` +
@@ -179,22 +210,36 @@ async function test(network: Network, data: Parameters<typeof evaluate>[1]): Pro
   if (interrupted()) throw new Interrupted();
 }
 
-function fitOptions(options: TrainOptions, resume: Uint8Array | undefined): FitOptions {
-  if (resume) return options.epochs === undefined ? { resume } : { resume, epochs: options.epochs };
-  const {
-    epochs = DEFAULTS.epochs,
-    batch = DEFAULTS.batch,
-    rate = DEFAULTS.rate,
-    momentum = DEFAULTS.momentum,
-    weightDecay = DEFAULTS.weightDecay,
-    schedule = cosine({ warmup: DEFAULTS.warmup }),
-  } = options;
+async function resumed(resume: Uint8Array, epochs: number | undefined) {
+  const network = await loadNetwork(resume);
+  const fit: FitOptions = epochs === undefined ? { resume } : { resume, epochs };
+  return { network, fit };
+}
+
+/** The settings of a preset with what options say instead. */
+function fitOptions(options: TrainOptions, preset: PresetFit): FitOptions {
+  const { batch = preset.batchSize, schedule = preset.schedule ?? null } = options;
   return {
-    epochs,
+    epochs: preset.epochs,
     batchSize: batch,
-    optimizer: sgd({ rate, momentum, weightDecay }),
+    optimizer: optimizerOf(options, preset.optimizer),
     ...(schedule === null ? {} : { schedule }),
   };
+}
+
+function optimizerOf(options: TrainOptions, usual: OptimizerDescriptor): OptimizerDescriptor {
+  const { optimizer: kind = usual.kind, rate, momentum, weightDecay } = options;
+  if (momentum !== undefined && kind !== "sgd") {
+    throw new UsageError(`--momentum goes with --optimizer sgd; this network is trained with ${kind}`);
+  }
+  const given = Object.fromEntries(
+    Object.entries({ rate, momentum, weightDecay }).filter(([, value]) => value !== undefined),
+  );
+  if (kind === usual.kind) return { ...usual, ...given };
+  if (rate === undefined) {
+    throw new UsageError(`--optimizer ${kind} needs a --rate: the one of ${usual.kind} does not fit`);
+  }
+  return { sgd, adam, adamw, adamax }[kind]({ ...given, rate });
 }
 
 /** `1 epoch in batches of 32; sgd rate 0.002, …; cosine warmup 0` */

@@ -1,0 +1,47 @@
+import type { NetworkOptions } from "../network.ts";
+import type { OptimizerDescriptor, ScheduleDescriptor } from "../optimizers.ts";
+
+/** Settings of a training run, for `network.fit`. */
+export interface PresetFit {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly optimizer: OptimizerDescriptor;
+  readonly schedule?: ScheduleDescriptor;
+}
+
+/** How a preset is made. */
+export interface Recipe {
+  readonly about: string;
+  /** Time steps; none where time is continuous. */
+  readonly steps?: number;
+  /** Probability of dropout; none where the method knows no dropout. */
+  readonly dropout?: number;
+  readonly epochs: number;
+  readonly classes: number;
+  readonly network: (settings: Settings) => Omit<NetworkOptions, "seed" | "build" | "wasm">;
+  readonly fit: (settings: Settings) => Omit<PresetFit, "epochs">;
+}
+
+/** The options of a preset, with its defaults filled in. */
+export interface Settings {
+  readonly steps: number;
+  readonly epochs: number;
+  readonly classes: number;
+  readonly dropout: number;
+  /** A number of channels or hidden neurons at the width asked for. */
+  readonly wide: (count: number) => number;
+}
+
+/** Fills in the defaults of a recipe. */
+export function settingsOf(
+  recipe: Recipe,
+  { width, steps, epochs, classes, dropout }: Partial<Omit<Settings, "wide">> & { readonly width: number },
+): Settings {
+  return {
+    steps: steps ?? recipe.steps ?? 1,
+    epochs: epochs ?? recipe.epochs,
+    classes: classes ?? recipe.classes,
+    dropout: dropout ?? recipe.dropout ?? 0,
+    wide: (count) => Math.max(1, Math.round(count * width)),
+  };
+}
