@@ -95,6 +95,7 @@ export const enum Op {
   TimesLoss, // spike-time loss record, 1 if dL/dt is given
   WeightSumPenalty, // weight sum record
   NudgeSilent, // nudge record
+  Clip, // clip record
 }
 
 /** A view resolves to base + rank·perRank + block·perBlock + sample·perSample + step·perStep (bytes). */
@@ -750,6 +751,16 @@ export const enum Hyper {
   Taken = 56, // u32: steps k
   Decoupled = 60, // u32: weight decay acts on the weight (AdamW), not through the gradient
   Size = 64,
+}
+
+/** Checks and clips the gradients of an optimizer's step; 8-byte aligned. */
+export const enum Clip {
+  Tensors = 0, // address of a table [address, f32 elements: a multiple of 4], u32 each
+  Count = 4, // tensors
+  Value = 8, // f32: largest magnitude, 0 if not clipped
+  Norm = 12, // f32: largest Euclidean norm of all, 0 if not clipped
+  Squares = 16, // f64, written: sum of squares before clipping
+  Size = 24,
 }
 
 /** Most blocks of samples a batch is cut into; each has a gradient buffer of its own. */

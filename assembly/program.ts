@@ -7,6 +7,7 @@ import { poissonSetup, poissonStep } from "./encode/poisson";
 import { timesEncode } from "./encode/times";
 import { adam } from "./learn/adam";
 import { adamax } from "./learn/adamax";
+import { clip } from "./learn/clip";
 import { advance } from "./learn/hyper";
 import { decolleDelta, decolleRegularize, decolleScore } from "./learn/local";
 import { crossEntropy, givenGradient, squaredError } from "./learn/loss";
@@ -321,6 +322,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.NudgeSilent:
         nudgeSilent(operand(pc, 0), frame);
+        break;
+      case Op.Clip:
+        clip(operand(pc, 0), frame);
         break;
       default:
         unreachable();

@@ -85,7 +85,7 @@ export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";
 export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
-export type { Optimizer } from "./optimizer.ts";
+export type { ClipBounds, Optimizer } from "./optimizer.ts";
 export {
   type AdamaxDescriptor,
   type AdamDescriptor,
@@ -113,4 +113,5 @@ export {
   presetNames,
 } from "./presets.ts";
 export type { Tensor } from "./tensor.ts";
-export type { FitOptions, Progress } from "./training.ts";
+export type { Progress, Validation } from "./training-run.ts";
+export type { FitOptions } from "./training-settings.ts";

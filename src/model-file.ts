@@ -6,12 +6,15 @@ import { readSafetensors, toFloat32, writeSafetensors } from "./io/index.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { LossDescriptor } from "./losses.ts";
 import type { MethodDescriptor } from "./methods/index.ts";
+import type { ClipBounds } from "./optimizer.ts";
 import type { OptimizerDescriptor, ScheduleDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Version of the files that `save` and `checkpoint` write. */
 const FILE_VERSION = 1;
-const OPTIMIZER = "optimizer.";
+/** Prefixes that no layer's name can have. */
+const OPTIMIZER = "optimizer/";
+const BEST = "best/";
 
 /** What a network is, apart from its weights. */
 export interface NetworkDescription {
@@ -25,21 +28,49 @@ export interface NetworkDescription {
   readonly initializer?: InitializerDescriptor;
 }
 
-/** How a training run was set, and how far it has come. */
-export interface TrainingRecord {
+/** How a training run is set. Plain data. */
+export interface TrainingSettings {
   readonly optimizer: OptimizerDescriptor;
   readonly schedule: ScheduleDescriptor | null;
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
+  /** Samples of the data, and of the validation data if there are any. */
   readonly samples: number;
+  readonly validation: number | null;
+  /** Multipliers of the rate by layer; layers left alone. */
+  readonly rates: Readonly<Record<string, number>>;
+  readonly frozen: readonly string[];
+  readonly clip: ClipBounds | null;
+  readonly validateEvery: number;
+  readonly keepBest: boolean;
+  readonly patience: number | null;
+  readonly onNonFinite: "throw" | "skip";
+}
+
+/** How far a training run has come. */
+export interface TrainingPosition {
   /** Batches done in `epoch`. */
-  readonly epoch: number;
-  readonly step: number;
-  /** Sums over the batches done in `epoch`. */
-  readonly loss: number;
-  readonly correct: number;
-  readonly seen: number;
+  epoch: number;
+  step: number;
+  /** Sums over the batches done in `epoch`, and the samples they are over. */
+  loss: number;
+  correct: number;
+  counted: number;
+  /** Samples done in `epoch`, those of skipped batches included. */
+  seen: number;
+  /** Batches skipped so far. */
+  skipped: number;
+  /** The best validation so far (a loss of null is infinite), and how many came after it. */
+  best: { readonly epoch: number; readonly loss: number | null; readonly accuracy: number } | null;
+  stale: number;
+  /** Whether the validation of the epoch before is still to come. */
+  validates: boolean;
+}
+
+/** A training run as a checkpoint keeps it. */
+export interface TrainingRecord extends TrainingSettings, Readonly<TrainingPosition> {
+  /** Steps that the optimizer has taken. */
   readonly taken: number;
 }
 
@@ -50,6 +81,8 @@ export interface ModelFile {
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly training?: TrainingRecord;
   readonly state: ReadonlyMap<string, Tensor>;
+  /** Parameters of the best validation so far. */
+  readonly best: ReadonlyMap<string, Tensor>;
 }
 
 /** A model or checkpoint as safetensors bytes. */
@@ -57,6 +90,7 @@ export function writeModel(file: ModelFile): Uint8Array {
   const tensors: Record<string, { shape: readonly number[]; data: Float32Array }> = {};
   for (const [name, tensor] of file.parameters) tensors[name] = tensor;
   for (const [name, tensor] of file.state) tensors[OPTIMIZER + name] = tensor;
+  for (const [name, tensor] of file.best) tensors[BEST + name] = tensor;
   const metadata: Record<string, string> = {
     format: "spikegrad",
     version: String(FILE_VERSION),
@@ -104,13 +138,17 @@ export function readModel(bytes: Uint8Array): ModelFile {
     );
   }
   const training =
-    meta("training") === undefined ? undefined : (json("training", meta("training")) as TrainingRecord);
+    meta("training") === undefined
+      ? undefined
+      : checkRecord(json("training", meta("training")) as TrainingRecord);
   const parameters = new Map<string, Tensor>();
   const state = new Map<string, Tensor>();
+  const best = new Map<string, Tensor>();
   for (const [name, tensor] of tensors) {
     if (tensor.dtype !== "F32") throw new FormatError(`tensor "${name}".dtype`, tensor.dtype, "F32");
     const entry = { shape: tensor.shape, data: toFloat32(tensor) };
     if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), entry);
+    else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), entry);
     else parameters.set(name, entry);
   }
   return {
@@ -120,7 +158,28 @@ export function readModel(bytes: Uint8Array): ModelFile {
     parameters,
     training,
     state,
+    best,
   };
+}
+
+/** Checks the position in a record; its settings are checked like a user's, when training goes on. */
+function checkRecord(record: TrainingRecord): TrainingRecord {
+  const fail = (key: string, value: unknown, expected: string): never => {
+    throw new FormatError(`__metadata__.training.${key}`, value, expected);
+  };
+  for (const key of ["epoch", "step", "correct", "counted", "seen", "skipped", "stale", "taken"] as const) {
+    if (!Number.isSafeInteger(record[key]) || record[key] < 0) fail(key, record[key], "a whole number");
+  }
+  if (!Number.isFinite(record.loss)) fail("loss", record.loss, "a number");
+  if (typeof record.validates !== "boolean") fail("validates", record.validates, "true or false");
+  const { best } = record;
+  if (best === null) return record;
+  const found =
+    Number.isSafeInteger(best?.epoch) &&
+    (best.loss === null || Number.isFinite(best.loss)) &&
+    Number.isFinite(best.accuracy);
+  if (!found) fail("best", best, "null or { epoch, loss, accuracy }");
+  return record;
 }
 
 function json(key: string, text: string | undefined): object {

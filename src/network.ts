@@ -20,7 +20,9 @@ import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
 import { openParameters, type Parameters } from "./parameters.ts";
 import { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
-import { type FitOptions, type Progress, Trainer } from "./training.ts";
+import { Trainer } from "./training.ts";
+import type { Progress } from "./training-run.ts";
+import type { FitOptions } from "./training-settings.ts";
 import { integer, options, positive } from "./validate.ts";
 
 /** What `createNetwork` takes. */
@@ -432,7 +434,7 @@ export class Network {
         this.#runner.requireIdle("optimizer.step");
         if (!engine.gradients) engine.takeGradients(1);
         putGradients(engine, gradients);
-        state.step();
+        state.step("optimizer.step");
       },
       dispose: () => state.dispose(),
     };

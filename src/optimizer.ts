@@ -1,7 +1,7 @@
-import { Frame, Hyper, Op, Update } from "../assembly/abi.ts";
+import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
-import { ArgumentError } from "./errors.ts";
+import { ArgumentError, NonFiniteError } from "./errors.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -40,6 +40,21 @@ const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescrip
     }),
   };
 
+/** Bounds on gradients before a step. */
+export interface ClipBounds {
+  /** Largest magnitude of each. */
+  readonly value?: number;
+  /** Largest Euclidean norm of all together. */
+  readonly norm?: number;
+}
+
+/** What an optimizer's steps differ in beside the descriptor. */
+export interface StepOptions {
+  /** A multiplier of the rate for each parameter, 0 for those left alone; all 1 if left out. */
+  readonly scales?: readonly number[];
+  readonly clip?: ClipBounds | null;
+}
+
 /** The state of an optimizer in the core's memory, and the program that takes its steps. */
 export class OptimizerState {
   readonly descriptor: OptimizerDescriptor;
@@ -47,16 +62,17 @@ export class OptimizerState {
   readonly #form: Form;
   /** What each parameter's rate is multiplied by; 0 leaves it alone. */
   readonly #scales: readonly number[];
+  readonly #clip: ClipBounds;
   readonly #tensors: readonly number[];
   readonly #hyper: number;
-  #program: { program: Program; address: number; frames: number; gradients: number } | undefined;
+  #programs: { check: Placed; step: Placed; gradients: number } | undefined;
 
-  /** `scales`: a multiplier of the rate for each parameter, all 1 if left out; those not trainable are never touched. */
-  constructor(engine: Engine, descriptor: OptimizerDescriptor, scales?: readonly number[]) {
+  constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
     this.#engine = engine;
     this.descriptor = descriptor;
     this.#form = FORMS[descriptor.kind](descriptor as never);
     this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
+    this.#clip = clip ?? {};
     this.#tensors = this.#form.tensors.map(() => engine.take(engine.gradientBytes, "the optimizer's state"));
     this.#hyper = engine.take(Hyper.Size, "the optimizer's settings");
     this.rate = descriptor.rate;
@@ -99,11 +115,40 @@ export class OptimizerState {
     );
   }
 
+  /** Addresses and bytes of everything that a step changes beside the parameters. */
+  regions(): [number, number][] {
+    const { gradientBytes } = this.#engine;
+    return [
+      ...this.#tensors.map((address): [number, number] => [address, gradientBytes]),
+      [this.#hyper, Hyper.Size],
+    ];
+  }
+
   /**
-   * Emits one step with the gradients in the engine's first block: into the optimizer's own program, or into one that
-   * learns while it runs.
+   * Emits one step with the gradients in the engine's first block, clipping included, for a program that learns while it
+   * runs.
    */
   emit(plan: Plan): void {
+    const { value, norm } = this.#clip;
+    if (value !== undefined || norm !== undefined) this.#emitCheck(plan);
+    this.#emitStep(plan);
+  }
+
+  /** Emits the check and clipping of the gradients; gives the clip record's address. */
+  #emitCheck(plan: Plan): number {
+    const engine = this.#engine;
+    const tensors = engine.model.parameters.flatMap((spec, i) =>
+      this.#scales[i] === 0 ? [] : [engine.gradientAddress(i), spec.length],
+    );
+    const bounds = Float32Array.of(this.#clip.value ?? 0, this.#clip.norm ?? 0);
+    const table = plan.table(Uint32Array.from(tensors));
+    const record = plan.take(Clip.Size);
+    plan.preset(record, [table, tensors.length / 2, ...new Uint32Array(bounds.buffer)]);
+    plan.emit(Op.Clip, record);
+    return record;
+  }
+
+  #emitStep(plan: Plan): void {
     const engine = this.#engine;
     plan.emit(Op.Advance, this.#hyper);
     engine.model.parameters.forEach((spec, i) => {
@@ -123,30 +168,54 @@ export class OptimizerState {
     });
   }
 
-  /** One step with the gradients in the engine's first block. */
-  step(): void {
+  /**
+   * One step with the gradients in the engine's first block; `where` begins the message of the error.
+   *
+   * @throws NonFiniteError, before anything is changed, if one of them is NaN or infinite
+   */
+  step(where: string): void {
     const engine = this.#engine;
-    if (this.#program?.gradients !== engine.gradients) {
+    if (this.#programs?.gradients !== engine.gradients) {
       this.#release();
-      const { address, result, program } = engine.place("the optimizer", (plan) => {
-        const frames = plan.take(Frame.Size);
-        this.emit(plan);
-        return frames;
+      const place = (emit: (plan: Plan) => number) =>
+        engine.place("the optimizer", (plan) => ({ frames: plan.take(Frame.Size), record: emit(plan) }));
+      const check = place((plan) => this.#emitCheck(plan));
+      const step = place((plan) => {
+        this.#emitStep(plan);
+        return 0;
       });
-      this.#program = { program, address, frames: result, gradients: engine.gradients };
+      this.#programs = { check, step, gradients: engine.gradients };
     }
-    engine.runProgram(this.#program.program, this.#program.frames);
+    const { check, step } = this.#programs;
+    engine.runProgram(check.program, check.result.frames);
+    const [squares] = engine.f64(check.result.record + Clip.Squares, 1);
+    if (!Number.isFinite(squares)) {
+      throw new NonFiniteError(
+        `${where}: a gradient is NaN or infinite; the parameters are those before this step`,
+        { value: squares },
+      );
+    }
+    engine.runProgram(step.program, step.result.frames);
   }
 
   #release(): void {
-    if (this.#program) this.#engine.release(this.#program.address);
-    this.#program = undefined;
+    if (this.#programs) {
+      this.#engine.release(this.#programs.check.address);
+      this.#engine.release(this.#programs.step.address);
+    }
+    this.#programs = undefined;
   }
 
   dispose(): void {
     this.#release();
     for (const address of [...this.#tensors, this.#hyper]) this.#engine.release(address);
   }
+}
+
+interface Placed {
+  readonly program: Program;
+  readonly address: number;
+  readonly result: { readonly frames: number; readonly record: number };
 }
 
 /** An optimizer for a training loop of the user's own; from `network.optimizer()`. */

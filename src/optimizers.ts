@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { choice, number, options, positive, within } from "./validate.ts";
+import { choice, integer, number, options, positive, within } from "./validate.ts";
 
 /** Stochastic gradient descent. */
 export interface SgdDescriptor {
@@ -48,10 +48,11 @@ export interface StepDecaySchedule {
   readonly factor: number;
 }
 
-/** Half a cosine from the full rate to 0, after a linear warm-up. */
+/** Half a cosine from the full rate to 0, after a warm-up. */
 export interface CosineSchedule {
   readonly kind: "cosine";
   readonly warmup: number;
+  readonly ramp: "linear" | "reciprocal";
 }
 
 /** How the rate changes over training. Plain data. */
@@ -145,15 +146,19 @@ export function stepDecay(option: { at: readonly number[]; factor?: number }): S
 }
 
 /**
- * Cosine schedule: `rate · (1 + cos(π p)) / 2` with p the fraction of training done, stepwise, after a linear
- * warm-up over `warmup` epochs.
+ * Cosine schedule: `rate · (1 + cos(π p)) / 2` with p the fraction done of the training after the warm-up, stepwise. The
+ * warm-up takes `warmup` epochs W: with the ramp `"linear"` step i of its n has `rate · (i + 1) / n`; with `"reciprocal"`
+ * epoch e has `rate / (W - e)` (Shen, Zhao, Zeng 2022: W = 5).
  *
- * @throws ArgumentError unless `warmup` is a number of at least 0
+ * @param option `warmup` (0) epochs; `ramp` ("linear")
+ * @throws ArgumentError unless `warmup` is a number of at least 0, and a whole one with the ramp `"reciprocal"`
  */
-export function cosine(option?: { warmup?: number }): CosineSchedule {
-  const { warmup = 0 } = options("cosine", option, ["warmup"]);
-  within("cosine.warmup", warmup, 0, 1e6);
-  return { kind: "cosine", warmup };
+export function cosine(option?: { warmup?: number; ramp?: CosineSchedule["ramp"] }): CosineSchedule {
+  const { warmup = 0, ramp = "linear" } = options("cosine", option, ["warmup", "ramp"]);
+  choice("cosine.ramp", ramp, ["linear", "reciprocal"]);
+  if (ramp === "linear") within("cosine.warmup", warmup, 0, 1e6);
+  else integer("cosine.warmup", warmup, 0, 1e6);
+  return { kind: "cosine", warmup, ramp };
 }
 
 /** Checks a descriptor that came from outside. */
@@ -215,7 +220,10 @@ export function scheduleFactor(
     return factor;
   }
   const warm = schedule.warmup * stepsPerEpoch;
-  if (step < warm) return (step + 1) / warm;
+  if (step < warm) {
+    if (schedule.ramp === "linear") return (step + 1) / warm;
+    return 1 / (schedule.warmup - Math.floor(step / stepsPerEpoch));
+  }
   const total = stepsPerEpoch * epochs;
   if (total <= warm) return 1;
   return (1 + cosPi((step - warm) / (total - warm))) / 2;

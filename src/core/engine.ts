@@ -1,5 +1,5 @@
 import { ABI_VERSION, Control, MAX_BLOCKS, Op } from "../../assembly/abi.ts";
-import { StateError } from "../errors.ts";
+import { NonFiniteError, StateError } from "../errors.ts";
 import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
 import type { CoreExports } from "./core.ts";
@@ -274,10 +274,24 @@ export class Engine {
     this.runProgram(this.#reducer.program, lowered.ports.frames);
   }
 
-  /** The running statistics that the last training program left take the place of the old. */
-  takeStatistics(): void {
+  /** Refuses running statistics that are no numbers, before they take the place of the old. */
+  checkStatistics(where: string): void {
     this.model.parameters.forEach((spec, i) => {
-      if (spec.statistic) this.parameter(i).set(this.gradient(i));
+      if (spec.statistic) refuseNonFinite(`${where}: ${spec.name}`, this.gradient(i));
+    });
+  }
+
+  /** Refuses parameters that are no numbers, after a program that learns by itself; the caller puts the old ones back. */
+  checkParameters(where: string): void {
+    this.model.parameters.forEach((spec, i) => {
+      refuseNonFinite(`${where}: ${spec.name}`, this.parameter(i));
+    });
+  }
+
+  /** The running statistics that the last training program left take the place of the old, where `taken` says so. */
+  takeStatistics(taken: (i: number) => boolean): void {
+    this.model.parameters.forEach((spec, i) => {
+      if (spec.statistic && taken(i)) this.parameter(i).set(this.gradient(i));
     });
   }
 
@@ -315,4 +329,12 @@ export class Engine {
     plan.write(this.#arena.memory.buffer);
     return { address, result, program };
   }
+}
+
+function refuseNonFinite(what: string, values: Float32Array): void {
+  const bad = values.find((x) => !Number.isFinite(x));
+  if (bad === undefined) return;
+  throw new NonFiniteError(`${what} would become ${bad}; the parameters are those before this step`, {
+    value: bad,
+  });
 }

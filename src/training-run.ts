@@ -1,0 +1,332 @@
+import { Stream } from "../assembly/abi.ts";
+import type { Lowered } from "./core/engine.ts";
+import { size } from "./core/geometry.ts";
+import type { Plan } from "./core/plan.ts";
+import type { Dataset } from "./data/dataset.ts";
+import { NonFiniteError } from "./errors.ts";
+import { evaluate } from "./evaluation.ts";
+import { readRecords } from "./gradients.ts";
+import type { Samples } from "./inputs.ts";
+import type { Purpose } from "./methods/method.ts";
+import type { TrainingPosition, TrainingSettings } from "./model-file.ts";
+import { OptimizerState } from "./optimizer.ts";
+import { scheduleFactor } from "./optimizers.ts";
+import type { Runner } from "./runner.ts";
+import type { Tensor } from "./tensor.ts";
+import { rateScales } from "./training-settings.ts";
+
+/** One step of training. */
+export interface Progress {
+  /** Epoch, from 0, and how many there are. */
+  readonly epoch: number;
+  readonly epochs: number;
+  /** Batches done in this epoch, and how many it has. */
+  readonly step: number;
+  readonly steps: number;
+  /** Samples done in this epoch. */
+  readonly samples: number;
+  /** Mean loss a sample, and share of right answers, of this batch; NaN if it was skipped. */
+  readonly loss: number;
+  readonly accuracy: number;
+  /** The same over the epoch so far, skipped batches left out. */
+  readonly epochLoss: number;
+  readonly epochAccuracy: number;
+  /** Batches skipped so far in all epochs: `onNonFinite: "skip"`. */
+  readonly skipped: number;
+  /** Mean spikes of a neuron in a sample, of this batch. */
+  readonly spikesPerNeuron: number;
+  /** Learning rate of this step. */
+  readonly rate: number;
+  readonly samplesPerSecond: number;
+  /** Estimate to the end of the run, validations left out. */
+  readonly secondsLeft: number;
+  /** What a validation after this batch found. */
+  readonly validation?: Validation;
+  /** What `record` asked for, of this batch. */
+  readonly records?: Record<string, Tensor>;
+}
+
+/** A validation while training. */
+export interface Validation {
+  /** Mean loss a sample. */
+  readonly loss: number;
+  /** Share of right answers. */
+  readonly accuracy: number;
+  /** Whether it is the best so far. */
+  readonly best: boolean;
+}
+
+/** Batches and epochs of all training of a network. */
+export interface TrainingCounts {
+  epoch: number;
+  step: number;
+}
+
+interface Batch {
+  readonly count: number;
+  readonly skipped: boolean;
+  readonly loss: number;
+  readonly correct: number;
+  readonly spikes: number;
+  /** Over the epoch so far. */
+  readonly seen: number;
+  readonly counted: number;
+  readonly epochLoss: number;
+  readonly epochCorrect: number;
+  readonly records?: Record<string, Tensor>;
+}
+
+/** One call of `fit`: settings, position, optimizer, and the loop over batches. */
+export class TrainingRun {
+  readonly settings: TrainingSettings;
+  readonly state: OptimizerState;
+  readonly position: TrainingPosition;
+  /** All stored parameters at the best validation so far. */
+  best: Float32Array | undefined;
+  readonly #runner: Runner;
+  readonly #samples: Samples;
+  readonly #labels: ArrayLike<number>;
+  readonly #validation: Dataset | undefined;
+  readonly #capacity: number;
+  readonly #steps: number;
+  readonly #scales: readonly number[];
+  readonly #keep: Purpose["record"];
+  #order: { readonly epoch: number; readonly list: Uint32Array } | undefined;
+
+  /** Takes all memory that the run needs: what does not fit is refused here. */
+  constructor(
+    runner: Runner,
+    settings: TrainingSettings,
+    position: TrainingPosition,
+    samples: Samples,
+    labels: ArrayLike<number>,
+    validation: Dataset | undefined,
+    keep: Purpose["record"],
+  ) {
+    this.#runner = runner;
+    this.settings = settings;
+    this.position = position;
+    this.#samples = samples;
+    this.#labels = labels;
+    this.#validation = validation;
+    this.#keep = keep;
+    this.#capacity = Math.min(settings.batchSize, samples.count);
+    this.#steps = Math.ceil(samples.count / settings.batchSize);
+    const { engine } = runner;
+    this.#scales = rateScales(settings, runner);
+    const stepping = { scales: this.#scales, clip: settings.clip };
+    this.state = new OptimizerState(engine, settings.optimizer, stepping);
+    try {
+      // Another run's program holds the addresses of its state, if it learns by itself, and may record something else.
+      engine.drop("train");
+      engine.lower("train", this.#purpose());
+      if (settings.validation !== null) {
+        const capacity = Math.min(settings.batchSize, settings.validation);
+        engine.lower("evaluate", runner.purpose("infer", capacity, { count: true }));
+      }
+    } catch (error) {
+      this.state.dispose();
+      throw error;
+    }
+  }
+
+  #purpose(): Purpose {
+    const learn = (plan: Plan) => this.state.emit(plan);
+    const record = this.#keep;
+    return this.#runner.purpose(
+      "train",
+      this.#capacity,
+      this.#runner.model.online ? { record, learn } : { record },
+    );
+  }
+
+  get #ended(): boolean {
+    const { epoch, stale } = this.position;
+    const { epochs, patience } = this.settings;
+    return epoch >= epochs || (patience !== null && stale >= patience);
+  }
+
+  /** Trains to the end, or until `signal` says stop; gives a record after every batch. */
+  async *steps(counts: TrainingCounts, signal: AbortSignal | undefined): AsyncGenerator<Progress> {
+    const { position, settings } = this;
+    const { epochs } = settings;
+    const layers = this.#runner.model.layers.filter((layer) => layer.spiking);
+    const neurons = layers.reduce((sum, layer) => sum + size(layer.extent), 0);
+    let spent = 0;
+    let done = 0;
+    // A checkpoint was taken between the last batch of an epoch and its validation.
+    if (position.validates) await this.#validate();
+    while (!this.#ended) {
+      if (signal?.aborted) return;
+      const began = performance.now();
+      const { epoch, step } = position;
+      const batch = await this.#batch(counts);
+      const { count, skipped, seen, counted } = batch;
+      spent += (performance.now() - began) / 1000;
+      done += count;
+      const samplesPerSecond = done / spent;
+      const validation = position.validates ? await this.#validate() : undefined;
+      yield {
+        epoch,
+        epochs,
+        step: step + 1,
+        steps: this.#steps,
+        samples: seen,
+        loss: skipped ? Number.NaN : batch.loss / count,
+        accuracy: skipped ? Number.NaN : batch.correct / count,
+        epochLoss: counted ? batch.epochLoss / counted : 0,
+        epochAccuracy: counted ? batch.epochCorrect / counted : 0,
+        skipped: position.skipped,
+        spikesPerNeuron: neurons ? batch.spikes / (neurons * count) : 0,
+        rate: this.state.rate,
+        samplesPerSecond,
+        secondsLeft: ((epochs - epoch) * this.#samples.count - seen) / samplesPerSecond,
+        ...(validation ? { validation } : {}),
+        ...(batch.records ? { records: batch.records } : {}),
+      };
+    }
+    if (settings.keepBest && this.best) this.#runner.engine.allParameters().set(this.best);
+  }
+
+  /** The batch at the position, and the rate of its step. */
+  #choose(): { order: Uint32Array; rate: number } {
+    const { engine } = this.#runner;
+    const { shuffle, batchSize, epochs, schedule, optimizer } = this.settings;
+    const { epoch, step } = this.position;
+    const { count } = this.#samples;
+    if (this.#order?.epoch !== epoch) {
+      const list = shuffle
+        ? engine.permutation(count, epoch, Stream.Shuffle)
+        : Uint32Array.from({ length: count }, (_, i) => i);
+      this.#order = { epoch, list };
+    }
+    const order = this.#order.list.subarray(step * batchSize, Math.min((step + 1) * batchSize, count));
+    const factor = scheduleFactor(schedule ?? undefined, epoch * this.#steps + step, this.#steps, epochs);
+    return { order, rate: optimizer.rate * factor };
+  }
+
+  /**
+   * One batch and one step of the optimizer. Parameters and position change at once, so that no checkpoint finds them out of
+   * tune; after the last batch of an epoch the position is the beginning of the next.
+   */
+  async #batch(counts: TrainingCounts): Promise<Batch> {
+    const runner = this.#runner;
+    return await runner.alone(async () => {
+      const { engine } = runner;
+      const { order, rate } = this.#choose();
+      const { epoch, step } = this.position;
+      this.state.rate = rate;
+      const lowered = engine.lower("train", this.#purpose());
+      const before = runner.model.online ? this.#remember() : undefined;
+      runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
+      await runner.run(lowered);
+      let loss = 0;
+      let skipped = false;
+      try {
+        loss = this.#learn(lowered, order, `epoch ${epoch}, step ${step}`);
+        before?.restoreFrozen();
+      } catch (error) {
+        if (!(error instanceof NonFiniteError)) throw error;
+        before?.restore();
+        if (this.settings.onNonFinite === "throw") throw error;
+        skipped = true;
+      }
+      const correct = runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels);
+      const spikes = runner.sumSpikes(lowered, order.length);
+      const found = { count: order.length, skipped, loss, correct, spikes };
+      const records = Object.values(this.#keep).includes(true)
+        ? readRecords(runner, lowered, order.length)
+        : undefined;
+      return { ...found, ...this.#moveOn(found, counts), records };
+    });
+  }
+
+  /** What remains to be done of a batch that was run: the optimizer's step, unless the program took it. */
+  #learn(lowered: Lowered, order: Uint32Array, where: string): number {
+    const { engine, model } = this.#runner;
+    const loss = this.#runner.sumLosses(lowered, order.length, where, order);
+    if (model.online) engine.checkParameters(where);
+    else {
+      engine.reduce(lowered);
+      engine.checkStatistics(where);
+      this.state.step(where);
+      engine.takeStatistics((i) => this.#scales[i] !== 0);
+    }
+    return loss;
+  }
+
+  /** Takes the position past a batch; gives the epoch's sums with it. */
+  #moveOn(
+    { count, skipped, loss, correct }: Pick<Batch, "count" | "skipped" | "loss" | "correct">,
+    counts: TrainingCounts,
+  ): Pick<Batch, "seen" | "counted" | "epochLoss" | "epochCorrect"> {
+    const { position, settings } = this;
+    position.seen += count;
+    position.step++;
+    if (skipped) position.skipped++;
+    else {
+      position.loss += loss;
+      position.correct += correct;
+      position.counted += count;
+      counts.step++;
+    }
+    const { epoch, step, seen, counted, loss: epochLoss, correct: epochCorrect } = position;
+    if (step === this.#steps) {
+      const due = (epoch + 1) % settings.validateEvery === 0 || epoch + 1 === settings.epochs;
+      const validates = settings.validation !== null && due;
+      Object.assign(position, {
+        epoch: epoch + 1,
+        step: 0,
+        loss: 0,
+        correct: 0,
+        counted: 0,
+        seen: 0,
+        validates,
+      });
+      counts.epoch++;
+    }
+    return { seen, counted, epochLoss, epochCorrect };
+  }
+
+  /** Copies what a program that learns by itself changes. */
+  #remember(): { restore(): void; restoreFrozen(): void } {
+    const { engine, model } = this.#runner;
+    const keep = ([address, bytes]: readonly [number, number]) => {
+      const copy = engine.u32(address, bytes / 4).slice();
+      return () => engine.u32(address, bytes / 4).set(copy);
+    };
+    const parameters = model.parameters.map((spec, i) => keep([engine.parameterAddress(i), spec.length * 4]));
+    const state = this.state.regions().map(keep);
+    return {
+      restore: () => {
+        for (const put of [...parameters, ...state]) put();
+      },
+      restoreFrozen: () => {
+        parameters.forEach((put, i) => {
+          if (this.#scales[i] === 0) put();
+        });
+      },
+    };
+  }
+
+  /** Validates the epoch before the position. */
+  async #validate(): Promise<Validation | undefined> {
+    const { settings, position } = this;
+    if (!this.#validation) return undefined;
+    const { loss, accuracy } = await evaluate(this.#runner, this.#validation, {
+      batchSize: settings.batchSize,
+    });
+    const { best } = position;
+    const better =
+      best === null ||
+      accuracy > best.accuracy ||
+      (accuracy === best.accuracy && loss < (best.loss ?? Number.POSITIVE_INFINITY));
+    if (better) {
+      position.best = { epoch: position.epoch - 1, loss: Number.isFinite(loss) ? loss : null, accuracy };
+      position.stale = 0;
+      if (settings.keepBest) this.best = this.#runner.engine.allParameters().slice();
+    } else position.stale++;
+    position.validates = false;
+    return { loss, accuracy, best: better };
+  }
+}
