@@ -138,9 +138,7 @@ export function readModel(bytes: Uint8Array): ModelFile {
     );
   }
   const training =
-    meta("training") === undefined
-      ? undefined
-      : checkRecord(json("training", meta("training")) as TrainingRecord);
+    meta("training") === undefined ? undefined : (json("training", meta("training")) as TrainingRecord);
   const parameters = new Map<string, Tensor>();
   const state = new Map<string, Tensor>();
   const best = new Map<string, Tensor>();
@@ -162,8 +160,11 @@ export function readModel(bytes: Uint8Array): ModelFile {
   };
 }
 
-/** Checks the position in a record; its settings are checked like a user's, when training goes on. */
-function checkRecord(record: TrainingRecord): TrainingRecord {
+/** The training record of a checkpoint, its position checked; its settings are checked like a user's. */
+export function trainingOf(file: ModelFile): TrainingRecord {
+  const record = file.training;
+  if (!record)
+    throw new FormatError("resume", "a model without a training state", "bytes of network.checkpoint()");
   const fail = (key: string, value: unknown, expected: string): never => {
     throw new FormatError(`__metadata__.training.${key}`, value, expected);
   };

@@ -6,6 +6,7 @@ import {
   readModel,
   type TrainingPosition,
   type TrainingRecord,
+  trainingOf,
   writeModel,
 } from "./model-file.ts";
 import type { OptimizerState } from "./optimizer.ts";
@@ -46,9 +47,7 @@ export class Trainer {
     if (this.#running)
       throw new StateError("the network is training already; break off or finish the other fit first");
     const file = resume === undefined ? undefined : readModel(resume);
-    const record = file?.training;
-    if (file && !record)
-      throw new FormatError("resume", "a model without a training state", "bytes of network.checkpoint()");
+    const record = file && trainingOf(file);
     if (file) this.#checkSame(file);
     const settings = fitSettings(option, record, runner, samples.count, held);
     const keep = recordsOf(option.record ?? [], runner.model);
