@@ -4,10 +4,17 @@
 // Convolution: sample after sample, the map's timeline dealt out to the output positions, each heard by all channels.
 // Gradients add samples ascending; within a sample output positions, then panels, then spikes in the order of time.
 
-import { ConvTimeline, Frame, Stdbp, Timeline } from "../abi";
+import { ConvTimeline, Frame, Stdbp, Timeline, View } from "../abi";
 import { dealTimes } from "../synapse/timeline";
 import { at, endSample, firstSample } from "../view";
 import { learn, listen, PANEL } from "./stdbp";
+
+/** Bytes between samples in the view of field `field`. */
+@inline
+function stride(layer: usize, field: usize): usize {
+  const address = load<u32>(layer + field) as usize;
+  return address ? load<u32>(address, View.PerSample) : 0;
+}
 
 /** View of field `field` of a layer for the frame's sample, 0 if it has none. */
 @inline
@@ -26,25 +33,34 @@ export function stdbpForward(layer: usize, frame: usize): void {
   const first = firstSample(frame);
   const end = endSample(frame);
   if (!conv) {
+    store<u32>(frame, first, Frame.Sample);
+    const firstList = view(layer, Stdbp.List, frame);
+    const firstSpikes = view(layer, Stdbp.Spikes, frame);
+    const listStride = stride(layer, Stdbp.List);
+    const spikesStride = stride(layer, Stdbp.Spikes);
+    const timesStride = stride(layer, Stdbp.Times);
     for (let j: u32 = 0; j < neurons; j += PANEL) {
       const panel = weights + ((j / PANEL) as usize) * panelBytes;
+      let list = firstList;
+      let spikes = firstSpikes;
+      let times = view(layer, Stdbp.Times, frame) + (j << 2);
+      let inverses = view(layer, Stdbp.Inverses, frame);
+      let counts = view(layer, Stdbp.Counts, frame) + (j << 2);
+      if (inverses) inverses += j << 2;
       for (let sample = first; sample < end; ++sample) {
-        store<u32>(frame, sample, Frame.Sample);
-        const list = view(layer, Stdbp.List, frame);
-        const inverses = view(layer, Stdbp.Inverses, frame);
-        const fired = listen(
-          list,
-          panel,
-          min(neurons - j, PANEL),
-          threshold,
-          bound,
-          view(layer, Stdbp.Times, frame) + (j << 2),
-          inverses && inverses + (j << 2),
-          view(layer, Stdbp.Counts, frame) + (j << 2),
-        );
-        count(layer, Stdbp.Spikes, fired, frame);
-        if (!j) countOperations(layer, list, neurons, frame);
+        const fired = listen(list, panel, min(neurons - j, PANEL), threshold, bound, times, inverses, counts);
+        store<u32>(spikes, load<u32>(spikes) + fired);
+        list += listStride;
+        spikes += spikesStride;
+        times += timesStride;
+        if (inverses) inverses += timesStride;
+        counts += timesStride;
       }
+    }
+    if (!load<u32>(layer, Stdbp.Operations)) return;
+    for (let sample = first; sample < end; ++sample) {
+      store<u32>(frame, sample, Frame.Sample);
+      countOperations(layer, view(layer, Stdbp.List, frame), neurons, frame);
     }
     return;
   }
@@ -70,7 +86,8 @@ export function stdbpForward(layer: usize, frame: usize): void {
         counts += 64;
       }
     }
-    count(layer, Stdbp.Spikes, fired, frame);
+    const counter = view(layer, Stdbp.Spikes, frame);
+    store<u32>(counter, load<u32>(counter) + fired);
   }
 }
 
@@ -88,21 +105,28 @@ export function stdbpBackward(layer: usize, frame: usize): void {
       store<u32>(frame, sample, Frame.Sample);
       clearLanes(layer, frame);
     }
+    store<u32>(frame, first, Frame.Sample);
+    const firstList = view(layer, Stdbp.List, frame);
+    const firstLanes = view(layer, Stdbp.Lanes, frame);
+    const listStride = stride(layer, Stdbp.List);
+    const lanesStride = stride(layer, Stdbp.Lanes);
+    const timesStride = stride(layer, Stdbp.Times);
     for (let j: u32 = 0; j < neurons; j += PANEL) {
       const offset = ((j / PANEL) as usize) * panelBytes;
+      let list = firstList;
+      let lanes = firstLanes;
+      let delivered = view(layer, Stdbp.Delivered, frame) + (j << 2);
+      let times = view(layer, Stdbp.Times, frame) + (j << 2);
+      let inverses = view(layer, Stdbp.Inverses, frame) + (j << 2);
+      let counts = view(layer, Stdbp.Counts, frame) + (j << 2);
       for (let sample = first; sample < end; ++sample) {
-        store<u32>(frame, sample, Frame.Sample);
-        learn(
-          view(layer, Stdbp.List, frame),
-          weights + offset,
-          gradient + offset,
-          limit,
-          view(layer, Stdbp.Delivered, frame) + (j << 2),
-          view(layer, Stdbp.Times, frame) + (j << 2),
-          view(layer, Stdbp.Inverses, frame) + (j << 2),
-          view(layer, Stdbp.Counts, frame) + (j << 2),
-          view(layer, Stdbp.Lanes, frame),
-        );
+        learn(list, weights + offset, gradient + offset, limit, delivered, times, inverses, counts, lanes);
+        list += listStride;
+        lanes += lanesStride;
+        delivered += timesStride;
+        times += timesStride;
+        inverses += timesStride;
+        counts += timesStride;
       }
     }
     for (let sample = first; sample < end; ++sample) {
@@ -165,12 +189,6 @@ function clearLanes(layer: usize, frame: usize): void {
     store<u64>(sum, 0);
     store<u64>(sum, 0, 8);
   }
-}
-
-@inline
-function count(layer: usize, field: usize, n: u32, frame: usize): void {
-  const counter = view(layer, field, frame);
-  store<u32>(counter, load<u32>(counter) + n);
 }
 
 /** Synaptic operations: spikes × neurons that they reach. */
