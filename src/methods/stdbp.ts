@@ -112,17 +112,17 @@ function expand(layers: readonly LayerDescriptor[], descriptor: StdbpDescriptor)
   );
 }
 
-/** Why a layer has no place in a network of spike times. */
-function refuse(argument: string, kind: string): ArgumentError {
-  const reasons: Record<string, string> = {
-    avgPool2d: "earliestPool2d: single spikes have times, and times have no average that spikes",
-    maxPool2d: "earliestPool2d: of single spikes the earliest counts",
-    dropout: "no dropout: stdbp publishes none; noise on the input times is firstSpike({ noise })",
-    neuron: "conv2d or dense in front of every neuron",
-  };
-  const rest =
-    "conv2d, dense, earliestPool2d or neuron: neurons of stdbp hear single spikes, nothing lies between";
-  return new ArgumentError(argument, kind, reasons[kind] ?? rest);
+/** Why a layer has no place among spike times. */
+const REASONS: Readonly<Record<string, string>> = {
+  avgPool2d: "earliestPool2d: single spikes have times, and an average of times is no spike",
+  maxPool2d: "earliestPool2d: of single spikes the earliest counts",
+  dropout: "no dropout: what stdbp has instead is noise on the input times, firstSpike({ noise })",
+  batchNorm: "no normalisation: single spikes give no current that a batch could normalise",
+  relu: "no relu: what reaches a neuron is spikes",
+};
+
+function refuse(argument: string, kind: string | undefined, otherwise: string): ArgumentError {
+  return new ArgumentError(argument, kind, REASONS[kind ?? ""] ?? otherwise);
 }
 
 function buildStages(input: Extent, layers: readonly CanonicalLayer[], descriptor: StdbpDescriptor) {
@@ -133,7 +133,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
     const layer = layers[i];
     const argument = `layers[${i}]`;
     if (layer.kind !== "conv2d" && layer.kind !== "dense" && layer.kind !== "earliestPool2d") {
-      throw refuse(argument, layer.kind);
+      throw refuse(argument, layer.kind, "conv2d or dense in front of every neuron");
     }
     const name = layer.name ?? `layer${i}`;
     if (stages.some((stage) => stage.name === name)) {
@@ -159,8 +159,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
       continue;
     }
     const next = layers[i + 1];
-    if (next?.kind !== "neuron")
-      throw new ArgumentError(`layers[${i + 1}]`, next?.kind, `neuron after ${layer.kind}`);
+    if (next?.kind !== "neuron") throw refuse(`layers[${i + 1}]`, next?.kind, `neuron after ${layer.kind}`);
     if (next.readout)
       throw new ArgumentError(`layers[${i + 1}].readout`, true, "false: the answer is the time of a spike");
     i++;
