@@ -34,16 +34,19 @@ export function accuracyLine({ samples, accuracy, topK, loss }: Evaluation): str
   return `${percent(accuracy)} of ${whole(samples)} test images right${top}; loss ${loss.toFixed(4)}`;
 }
 
-/** Mean spikes of the input and each layer. */
+/** Mean spikes of the input and each layer; the accuracy of layers that have a readout of their own. */
 export function activityTable({ layers }: Evaluation): string {
-  const rows = layers.map(({ name, kind, neurons, spikes, rate }) => [
+  const readouts = layers.some(({ accuracy }) => accuracy !== undefined);
+  const rows = layers.map(({ name, kind, neurons, spikes, rate, accuracy }) => [
     clean(name, 40),
     kind,
     whole(neurons),
     spikes.toFixed(1),
     rate.toFixed(4),
+    ...(readouts ? [accuracy === undefined ? "" : percent(accuracy)] : []),
   ]);
-  return `mean activity\n${table([["layer", "kind", "neurons", "spikes/sample", "spikes/neuron/step"], ...rows])}`;
+  const head = ["layer", "kind", "neurons", "spikes/sample", "spikes/neuron/step"];
+  return `mean activity\n${table([[...head, ...(readouts ? ["accuracy"] : [])], ...rows])}`;
 }
 
 /** What a sample costs, beside the dense network of the same shape. */
