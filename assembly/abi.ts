@@ -375,8 +375,8 @@ export const enum Bpsta {
   Decay = 48, // f32
   Kappa = 52, // f32
   Positive = 56, // view of bits: where the current is above 0; 0 if not training or without relu
-  Potentials = 60, // view: u at the spikes, one after another; 0 if not training
-  Constant = 64, // 1: the current is the same at every step, Potentials are indexed by position
+  Potentials = 60, // view: u, f32 [rows × row length], needed at spikes; 0 if not training
+  Constant = 64, // 1: the current is the same at every step, Potentials too
   Recorded = 68, // view: u everywhere, f32 [rows × row length], or 0
   Carry = 72, // view: D, f32 [rows × row length]
   Delivered = 76, // view: G

@@ -11,10 +11,10 @@
 //   dL/dI_t = D_t where z_t > 0 (everywhere without rectification)
 // Answer: spikes of the last layer, counted in groups of neighbouring neurons; one G for all voters of a class.
 //
-// Scans over neurons, bound by loads and stores of I, v and D; u is kept only at spikes, one after another, and under a
-// current that never changes once a neuron: it starts from 0 after every spike and so fires at the same u.
+// Scans over neurons, bound by loads and stores of I, v, u and D. Under a current that never changes u is kept once a
+// neuron: v starts from 0 after every spike, and so the neuron fires at the same u each time.
 
-import { Bpsta, Frame, Vote } from "../abi";
+import { Bpsta, Vote } from "../abi";
 import { at } from "../view";
 
 export function bpstaForward(layer: usize, frame: usize): void {
@@ -37,9 +37,7 @@ export function bpstaForward(layer: usize, frame: usize): void {
   const potentials = potentialView ? at(potentialView, frame) : 0;
   const recordedView = load<u32>(layer, Bpsta.Recorded) as usize;
   const recorded = recordedView ? at(recordedView, frame) : 0;
-  const scratch = load<u32>(frame, Frame.Events) as usize;
   let v = at(load<u32>(layer, Bpsta.Membrane), frame);
-  let list = potentials;
   let spikes: u32 = 0;
   for (let row: u32 = 0; row < rows; ++row) {
     let p = field + row * stride;
@@ -48,9 +46,7 @@ export function bpstaForward(layer: usize, frame: usize): void {
     for (let j: u32 = 0; j < rowWords; ++j) {
       const vectors = min<u32>(left, 8);
       left -= vectors;
-      const place = row * rowLength + (j << 5);
-      // u of these neurons: into the record, or into scratch for the few that spike.
-      const us = recorded ? recorded + (place << 2) : scratch;
+      const place = (row * rowLength + (j << 5)) << 2;
       let word: u32 = 0;
       let above: u32 = 0;
       for (let k: u32 = 0; k < vectors; ++k) {
@@ -70,7 +66,11 @@ export function bpstaForward(layer: usize, frame: usize): void {
           const u = f32x4.add(v128.load(v), z);
           const s = f32x4.ge(u, f32x4.splat(threshold));
           v128.store(v, f32x4.mul(v128.andnot(u, s), f32x4.splat(decay)));
-          if (potentials || recorded) v128.store(us + (k << 4), u);
+          if (potentials) {
+            const kept = potentials + place + (k << 4);
+            v128.store(kept, constant ? v128.bitselect(u, v128.load(kept), s) : u);
+          }
+          if (recorded) v128.store(recorded + place + (k << 4), u);
           word |= i32x4.bitmask(s) << (k << 2);
         } else {
           for (let lane: u32 = 0; lane < 4; ++lane) {
@@ -89,7 +89,9 @@ export function bpstaForward(layer: usize, frame: usize): void {
             const u = load<f32>(v + o) + z;
             const s = u >= threshold;
             store<f32>(v + o, (s ? 0 : u) * decay);
-            store<f32>(us + (k << 4) + o, u);
+            const offset = place + (k << 4) + o;
+            if (potentials && (s || !constant)) store<f32>(potentials + offset, u);
+            if (recorded) store<f32>(recorded + offset, u);
             word |= (s as u32) << ((k << 2) + lane);
           }
         }
@@ -101,24 +103,22 @@ export function bpstaForward(layer: usize, frame: usize): void {
       const at32 = (row * rowWords + j) << 2;
       store<u32>(bits + at32, word);
       if (positive) store<u32>(positive + at32, above);
-      if (!word) continue;
       spikes += popcnt(word);
-      if (!potentials) continue;
-      while (word) {
-        const n = ctz(word);
-        word &= word - 1;
-        const u = load<f32>(us + (n << 2));
-        if (constant) store<f32>(potentials + ((place + n) << 2), u);
-        else {
-          store<f32>(list, u);
-          list += 4;
-        }
-      }
     }
   }
   const counter = at(load<u32>(layer, Bpsta.Spikes), frame);
   store<u32>(counter, load<u32>(counter) + spikes);
 }
+
+/** All bits of lane i where bit i is set. */
+@inline
+function lanes(bits: u32): v128 {
+  const each = i32x4(1, 2, 4, 8);
+  return i32x4.eq(v128.and(i32x4.splat(bits as i32), each), each);
+}
+
+/** Above this many spikes of 32 neurons dividing all of them is faster than picking those that spiked. */
+const DENSE: i32 = 5;
 
 export function bpstaBackward(layer: usize, frame: usize): void {
   const rows = load<u32>(layer, Bpsta.Rows);
@@ -128,59 +128,66 @@ export function bpstaBackward(layer: usize, frame: usize): void {
   const bits = at(load<u32>(layer, Bpsta.Bits), frame);
   const decay = load<f32>(layer, Bpsta.Decay);
   const kappa = load<f32>(layer, Bpsta.Kappa);
-  const constant = load<u32>(layer, Bpsta.Constant) != 0;
   const sum = load<u32>(layer, Bpsta.Sum) != 0;
   const positiveView = load<u32>(layer, Bpsta.Positive) as usize;
   const positive = positiveView ? at(positiveView, frame) : 0;
-  const potentials = at(load<u32>(layer, Bpsta.Potentials), frame);
-  const delivered = at(load<u32>(layer, Bpsta.Delivered), frame);
   const delta = at(load<u32>(layer, Bpsta.Delta), frame);
+  let u = at(load<u32>(layer, Bpsta.Potentials), frame);
+  let g = at(load<u32>(layer, Bpsta.Delivered), frame);
   let carry = at(load<u32>(layer, Bpsta.Carry), frame);
-  let list = potentials;
   for (let row: u32 = 0; row < rows; ++row) {
     let to = delta + row * stride;
     let left = rowLength >> 2;
     for (let j: u32 = 0; j < rowWords; ++j) {
       const vectors = min<u32>(left, 8);
       left -= vectors;
-      for (let k: u32 = 0; k < vectors; ++k) {
-        const d = carry + (k << 4);
-        if (ASC_FEATURE_SIMD) {
-          v128.store(d, f32x4.mul(v128.load(d), f32x4.splat(decay)));
+      const place = (row * rowWords + j) << 2;
+      const word = load<u32>(bits + place);
+      const above = positive ? load<u32>(positive + place) : 0xffffffff;
+      if (ASC_FEATURE_SIMD) {
+        if (popcnt<i32>(word) > DENSE) {
+          for (let k: usize = 0; k < vectors; ++k) {
+            const p = k << 4;
+            const c = f32x4.mul(v128.load(carry + p), f32x4.splat(decay));
+            const fired = f32x4.div(
+              f32x4.add(v128.load(g + p), f32x4.mul(f32x4.splat(kappa), c)),
+              v128.load(u + p),
+            );
+            const d = v128.bitselect(fired, c, lanes(word >> ((k as u32) << 2)));
+            v128.store(carry + p, d);
+            const i = v128.and(d, lanes(above >> ((k as u32) << 2)));
+            v128.store(to + p, sum ? f32x4.add(v128.load(to + p), i) : i);
+          }
         } else {
-          for (let o: usize = 0; o < 16; o += 4) store<f32>(d + o, load<f32>(d + o) * decay);
-        }
-      }
-      const at32 = (row * rowWords + j) << 2;
-      let word = load<u32>(bits + at32);
-      const first = (row * rowLength + (j << 5)) << 2;
-      while (word) {
-        const n = ctz(word) << 2;
-        word &= word - 1;
-        let u: f32;
-        if (constant) u = load<f32>(potentials + first + n);
-        else {
-          u = load<f32>(list);
-          list += 4;
-        }
-        store<f32>(carry + n, (load<f32>(delivered + first + n) + kappa * load<f32>(carry + n)) / u);
-      }
-      const above = positive ? load<u32>(positive + at32) : 0xffffffff;
-      for (let k: u32 = 0; k < vectors; ++k) {
-        if (ASC_FEATURE_SIMD) {
-          const lanes = v128.and(i32x4.splat((above >> (k << 2)) as i32), i32x4(1, 2, 4, 8));
-          const d = v128.and(v128.load(carry), i32x4.ne(lanes, i32x4.splat(0)));
-          v128.store(to, sum ? f32x4.add(v128.load(to), d) : d);
-        } else {
-          for (let lane: u32 = 0; lane < 4; ++lane) {
-            const o = (lane << 2) as usize;
-            const d: f32 = (above >> ((k << 2) + lane)) & 1 ? load<f32>(carry + o) : 0;
-            store<f32>(to + o, sum ? load<f32>(to + o) + d : d);
+          for (let k: usize = 0; k < vectors; ++k) {
+            const p = k << 4;
+            v128.store(carry + p, f32x4.mul(v128.load(carry + p), f32x4.splat(decay)));
+          }
+          for (let rest = word; rest; rest &= rest - 1) {
+            const n = (ctz(rest) << 2) as usize;
+            store<f32>(carry + n, (load<f32>(g + n) + kappa * load<f32>(carry + n)) / load<f32>(u + n));
+          }
+          for (let k: usize = 0; k < vectors; ++k) {
+            const p = k << 4;
+            const i = v128.and(v128.load(carry + p), lanes(above >> ((k as u32) << 2)));
+            v128.store(to + p, sum ? f32x4.add(v128.load(to + p), i) : i);
           }
         }
-        carry += 16;
-        to += 16;
+      } else {
+        for (let n: u32 = 0; n < vectors << 2; ++n) {
+          const p = (n << 2) as usize;
+          const c = load<f32>(carry + p) * decay;
+          const d: f32 = (word >> n) & 1 ? (load<f32>(g + p) + kappa * c) / load<f32>(u + p) : c;
+          store<f32>(carry + p, d);
+          const i: f32 = (above >> n) & 1 ? d : 0;
+          store<f32>(to + p, sum ? load<f32>(to + p) + i : i);
+        }
       }
+      const bytes = vectors << 4;
+      u += bytes;
+      g += bytes;
+      carry += bytes;
+      to += bytes;
     }
   }
 }

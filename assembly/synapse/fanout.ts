@@ -444,7 +444,40 @@ function dotAdd(t: usize, w: usize, shift: usize, vectors: i32, runs: i32, ts: u
   return sum;
 }
 
+/** Σ w · D, and dw += x · D on the way. */
 function dotAddScaled(t: usize, w: usize, shift: usize, x: f32, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
+  if (ASC_FEATURE_SIMD) {
+    const scale = f32x4.splat(x);
+    let even = f32x4.splat(0);
+    let odd = f32x4.splat(0);
+    ts -= (vectors as usize) << 4;
+    ws -= (vectors as usize) << 4;
+    do {
+      let n = vectors;
+      let g = w + shift;
+      for (; n >= 2; n -= 2) {
+        const d0 = v128.load(t);
+        const d1 = v128.load(t, 16);
+        even = f32x4.add(even, f32x4.mul(v128.load(w), d0));
+        odd = f32x4.add(odd, f32x4.mul(v128.load(w, 16), d1));
+        v128.store(g, f32x4.add(v128.load(g), f32x4.mul(d0, scale)));
+        v128.store(g, f32x4.add(v128.load(g, 16), f32x4.mul(d1, scale)), 16);
+        t += 32;
+        w += 32;
+        g += 32;
+      }
+      if (n) {
+        const d0 = v128.load(t);
+        even = f32x4.add(even, f32x4.mul(v128.load(w), d0));
+        v128.store(g, f32x4.add(v128.load(g), f32x4.mul(d0, scale)));
+        t += 16;
+        w += 16;
+      }
+      t += ts;
+      w += ws;
+    } while (--runs);
+    return tree(even, odd);
+  }
   const sum = dot(t, w, vectors, runs, ts, ws);
   addScaled(w + shift, t, x, vectors, runs, ws, ts);
   return sum;

@@ -47,6 +47,9 @@ export function maxPoolForward(pool: usize, frame: usize): void {
   }
 }
 
+/** Above this many spikes of 32 neurons writing all of them is faster than picking those that spiked. */
+const DENSE: i32 = 5;
+
 export function maxPoolBackward(pool: usize, frame: usize): void {
   const window = load<u32>(pool, MaxPool.Window);
   const channels = load<u32>(pool, MaxPool.Channels);
@@ -72,6 +75,17 @@ export function maxPoolBackward(pool: usize, frame: usize): void {
             const first = to + ((line * sourceLength + place) << 2);
             const winners = spikes & open;
             open &= ~spikes;
+            if (ASC_FEATURE_SIMD) {
+              if (popcnt<i32>(spikes) > DENSE) {
+                // G is written where no spike asks for it too: the same 0 that a loser gets, never read.
+                for (let k: u32 = 0; k < count; k += 4) {
+                  const each = i32x4(1, 2, 4, 8);
+                  const won = i32x4.eq(v128.and(i32x4.splat((winners >> k) as i32), each), each);
+                  v128.store(first + (k << 2), v128.and(v128.load(from + (k << 2)), won));
+                }
+                continue;
+              }
+            }
             while (spikes) {
               const k = ctz(spikes);
               spikes &= spikes - 1;
