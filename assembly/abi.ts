@@ -52,6 +52,8 @@ export const enum Op {
   NormBackwardSum,
   NormBackwardFinish,
   NormBackwardApply,
+  SweepForward, // fanout record, steps; see synapse/sweep.ts
+  SweepBackward, // fanout record, steps, flags
   FieldPoolForward, // field pool record
   FieldPoolBackward,
   DirectGather, // direct record

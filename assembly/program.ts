@@ -39,6 +39,7 @@ import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/poo
 import { fieldPoolBackward, fieldPoolForward } from "./synapse/fieldpool";
 import { productBackward, productForward, productGather, transpose } from "./synapse/product";
 import { routeBackward, routeForward } from "./synapse/route";
+import { sweepBackward, sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
 import { at, endSample, firstSample } from "./view";
 
@@ -190,6 +191,12 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.NormBackwardApply:
         normBackwardApply(operand(pc, 0), frame);
+        break;
+      case Op.SweepForward:
+        sweepForward(operand(pc, 0), operand(pc, 1) as i32, frame);
+        break;
+      case Op.SweepBackward:
+        sweepBackward(operand(pc, 0), operand(pc, 1) as i32, operand(pc, 2) as i32, frame);
         break;
       case Op.FieldPoolForward:
         fieldPoolForward(operand(pc, 0), frame);

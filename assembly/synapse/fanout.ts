@@ -138,7 +138,7 @@ function sum4(t: usize, a: usize, b: usize, c: usize, d: usize, offset: usize): 
   }
 }
 
-function add1(t: usize, a: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
+export function add1(t: usize, a: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
   ts -= (vectors as usize) << 4;
   ws -= (vectors as usize) << 4;
   do {
@@ -161,7 +161,7 @@ function add1(t: usize, a: usize, vectors: i32, runs: i32, ts: usize, ws: usize)
   } while (--runs);
 }
 
-function add2(t: usize, a: usize, b: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
+export function add2(t: usize, a: usize, b: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
   ts -= (vectors as usize) << 4;
   ws -= (vectors as usize) << 4;
   do {
@@ -187,7 +187,7 @@ function add2(t: usize, a: usize, b: usize, vectors: i32, runs: i32, ts: usize, 
   } while (--runs);
 }
 
-function add3(t: usize, a: usize, b: usize, c: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
+export function add3(t: usize, a: usize, b: usize, c: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
   ts -= (vectors as usize) << 4;
   ws -= (vectors as usize) << 4;
   do {
@@ -216,7 +216,7 @@ function add3(t: usize, a: usize, b: usize, c: usize, vectors: i32, runs: i32, t
   } while (--runs);
 }
 
-function add4(t: usize, a: usize, b: usize, c: usize, d: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
+export function add4(t: usize, a: usize, b: usize, c: usize, d: usize, vectors: i32, runs: i32, ts: usize, ws: usize): void {
   ts -= (vectors as usize) << 4;
   ws -= (vectors as usize) << 4;
   do {
@@ -249,7 +249,7 @@ function add4(t: usize, a: usize, b: usize, c: usize, d: usize, vectors: i32, ru
 }
 
 /** target += x · w; one rounding for the product, one for the sum. */
-function addScaled(t: usize, a: usize, x: f32, vectors: i32, runs: i32, ts: usize, ws: usize): void {
+export function addScaled(t: usize, a: usize, x: f32, vectors: i32, runs: i32, ts: usize, ws: usize): void {
   ts -= (vectors as usize) << 4;
   ws -= (vectors as usize) << 4;
   do {
@@ -352,7 +352,7 @@ function scalarTree(e0: f32, e1: f32, e2: f32, e3: f32, o0: f32, o1: f32, o2: f3
 }
 
 /** Σ w · D over all runs. */
-function dot(t: usize, w: usize, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
+export function dot(t: usize, w: usize, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
   if (ASC_FEATURE_SIMD) {
     let even = f32x4.splat(0);
     let odd = f32x4.splat(0);
@@ -407,7 +407,7 @@ function dot(t: usize, w: usize, vectors: i32, runs: i32, ts: usize, ws: usize):
 }
 
 /** Σ w · D, and dw += D on the way. */
-function dotAdd(t: usize, w: usize, shift: usize, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
+export function dotAdd(t: usize, w: usize, shift: usize, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
   if (ASC_FEATURE_SIMD) {
     let even = f32x4.splat(0);
     let odd = f32x4.splat(0);
@@ -445,7 +445,7 @@ function dotAdd(t: usize, w: usize, shift: usize, vectors: i32, runs: i32, ts: u
 }
 
 /** Σ w · D, and dw += x · D on the way. */
-function dotAddScaled(t: usize, w: usize, shift: usize, x: f32, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
+export function dotAddScaled(t: usize, w: usize, shift: usize, x: f32, vectors: i32, runs: i32, ts: usize, ws: usize): f32 {
   if (ASC_FEATURE_SIMD) {
     const scale = f32x4.splat(x);
     let even = f32x4.splat(0);
@@ -484,7 +484,7 @@ function dotAddScaled(t: usize, w: usize, shift: usize, x: f32, vectors: i32, ru
 }
 
 /** Both of the above for two spikes of one pixel; stores the first sum at `place`, returns the second. */
-function pair(
+export function pair(
   t: usize,
   w: usize,
   w2: usize,

@@ -35,6 +35,17 @@ export interface BpstaNetwork {
 const CURRENT_BUDGET = 2 ** 28;
 
 /**
+ * The stages at the end that are dense, without batch normalisation: their steps can be taken together, so that each
+ * weight is fetched once a sample. The first under direct input computes its current only once anyway.
+ */
+function firstSwept({ stages, encoder }: BpstaNetwork, purpose: Purpose): number {
+  if (purpose.mode === "step") return stages.length;
+  let first = stages.length;
+  while (first > 0 && stages[first - 1].kind === "dense" && !stages[first - 1].norm) first--;
+  return first === 0 && encoder.kind === "direct" ? 1 : first;
+}
+
+/**
  * Without batch normalisation, or when evaluating, a rank takes one sample at a time through all layers and steps. Batch
  * statistics need all samples of a step at once: then layers are outermost forward, steps backward, and samples innermost.
  */
@@ -46,9 +57,11 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   const counters = stages.length + 1;
   const stem = new Stem(plan, purpose, bindings, network.input, encoder, classes, counters, schedule);
   const budget = { bytes: batched ? CURRENT_BUDGET : 0 };
+  const swept = firstSwept(network, purpose);
   const parts: Part[] = [];
   stages.forEach((stage, i) => {
-    parts.push(new Part(stem, network, stage, i, parts[i - 1], batched, budget));
+    const sweeps = { own: i >= swept, next: i + 1 >= swept && i + 1 < stages.length };
+    parts.push(new Part(stem, network, stage, i, parts[i - 1], batched, sweeps, budget));
   });
   const last = parts[parts.length - 1];
   const answer = answerOf(network, stem, last);
@@ -87,6 +100,11 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     samples(() => {
       if (part.norm) plan.emit(Op.NormFixed, part.norm);
       part.rest();
+      if (part.swept) {
+        part.sweep();
+        up(() => fire(part));
+        return;
+      }
       if (part.constant) part.currents();
       up(() => {
         if (!part.constant) part.currents();
@@ -103,6 +121,19 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     const flags = BackwardFlags.Weight | (before ? BackwardFlags.Deliver : 0);
     plan.emit(Op.FanoutBackward, part.synapse.backward, flags);
     for (const step of before?.back ?? []) step();
+  };
+  /** The same of all steps of a sample. */
+  const sweepBack = (part: Part) => {
+    const down = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 0], body);
+    const before = parts[part.index - 1];
+    down(() => {
+      if (part === last) plan.emit(Op.VoteBackward, answer.vote);
+      else for (const step of part.back) step();
+      plan.emit(Op.BpstaBackward, part.neuron);
+      plan.emit(Op.BiasBackward, part.bias.backward);
+    });
+    const flags = BackwardFlags.Weight | (before ? BackwardFlags.Deliver : 0);
+    plan.emit(Op.SweepBackward, part.synapse.backward, stem.steps, flags);
   };
   /** Per-sample work is collected; batch statistics cut it into phases. */
   const phases = (body: (add: (step: () => void) => void, cut: (step: () => void) => void) => void) => {
@@ -131,9 +162,15 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     cut(() => plan.emit(Op.NormBackwardFinish, part.norm));
     add(() => plan.emit(Op.NormBackwardApply, part.norm));
   };
+  const stepwise = parts.filter((part) => !part.swept);
   const backwardStep = (add: Adder, cut: Adder) => {
-    add(() => plan.emit(Op.VoteBackward, answer.vote));
-    for (const part of [...parts].reverse()) {
+    if (stepwise.length === parts.length) add(() => plan.emit(Op.VoteBackward, answer.vote));
+    for (const part of [...stepwise].reverse()) {
+      if (parts[part.index + 1]?.swept) {
+        add(() => {
+          for (const step of part.back) step();
+        });
+      }
       add(() => plan.emit(Op.BpstaBackward, part.neuron));
       if (part.constant) return;
       if (batched && part.norm && !part.kept) add(() => part.currents());
@@ -144,8 +181,9 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   const backward = () => {
     samples(() => {
       for (const part of parts) part.still();
+      for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
     });
-    plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(backwardStep));
+    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(backwardStep));
     if (!parts[0].constant) return;
     phases((add, cut) => {
       normalised(parts[0], add, cut);
@@ -208,6 +246,8 @@ class Part {
   readonly constant: boolean;
   /** Currents of every step are kept. */
   readonly kept: boolean;
+  /** Currents of all steps are computed together. */
+  readonly swept: boolean;
   readonly neuron: number;
   readonly norm: number;
   readonly bits: number;
@@ -224,6 +264,8 @@ class Part {
   readonly #setup: (() => void)[] = [];
   readonly #field: number;
   readonly #membrane: number;
+  /** The next synapse sweeps over all steps: it delivers G for all of them. */
+  readonly #stepped: boolean;
   readonly #carry: number;
   readonly #delta: number;
 
@@ -234,6 +276,7 @@ class Part {
     index: number,
     before: Part | undefined,
     batched: boolean,
+    sweeps: { readonly own: boolean; readonly next: boolean },
     budget: { bytes: number },
   ) {
     const { plan, purpose, steps } = stem;
@@ -244,6 +287,8 @@ class Part {
     this.#stem = stem;
     this.stage = stage;
     this.index = index;
+    this.swept = sweeps.own;
+    this.#stepped = sweeps.next;
     this.constant = index === 0 && network.encoder.kind === "direct" && purpose.mode !== "step";
     const needed = field.bytes * steps * purpose.capacity;
     this.kept = batched && norm !== undefined && !this.constant && needed <= budget.bytes;
@@ -251,11 +296,13 @@ class Part {
 
     // Between the passes of a batch normalisation a sample's values must stay; elsewhere the rank's memory will do.
     const own = batched && (norm !== undefined || this.constant);
-    this.#field = own ? stem.scratch(field.bytes, this.kept ? field.bytes : 0) : plan.perRank(field.bytes);
+    const stepped = this.swept ? field.bytes : 0;
+    const rank = (bytes: number, step: number) => plan.perRank(step ? bytes * steps : bytes, { step });
+    this.#field = own ? stem.scratch(field.bytes, this.kept ? field.bytes : 0) : rank(field.bytes, stepped);
     const waiting = batched && norm !== undefined && !this.constant && !this.kept;
     this.#membrane = waiting ? stem.scratch(bytes) : plan.perRank(bytes);
     this.#carry = train ? stem.scratch(bytes) : 0;
-    this.#delta = train ? (own ? stem.scratch(field.bytes) : plan.perRank(field.bytes)) : 0;
+    this.#delta = train ? (own ? stem.scratch(field.bytes) : rank(field.bytes, stepped)) : 0;
     const bits = stem.bits(layout, purpose.record.spikes);
     this.bits = bits.view;
     if (bits.address) {
@@ -263,7 +310,12 @@ class Part {
       stem.records.push({ name, address: bits.address, kind: "bits", layout, steps, amplitude: 0 });
     }
     const affine = norm ? this.#affine(layout.channels * 16, batched) : 0;
-    const delivered = train ? plan.perRank(bytes) : 0;
+    const delivered = train
+      ? this.#delivery(
+          bytes,
+          stage.transits.every(({ kind }) => kind === "dropout"),
+        )
+      : 0;
     this.neuron = plan.record(Bpsta.Size, {
       [Bpsta.Rows]: layout.rows,
       [Bpsta.RowLength]: layout.rowLength,
@@ -301,6 +353,13 @@ class Part {
     this.out = end.layout;
     this.activity = end.activity;
     this.delivered = end.delivered;
+  }
+
+  /** Memory for G: of every step, where the next synapse sweeps over them and nothing lies between. */
+  #delivery(bytes: number, end: boolean): number {
+    const stem = this.#stem;
+    if (!end || !this.#stepped) return stem.plan.perRank(bytes);
+    return stem.scratch(bytes, bytes);
   }
 
   /** Mean, γ/σ, β and 1/σ: of each step, if they differ. */
@@ -370,7 +429,9 @@ class Part {
     const { plan, purpose } = stem;
     const train = purpose.mode === "train";
     let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
-    for (const transit of this.stage.transits) {
+    const { transits } = this.stage;
+    const ends = transits.findLastIndex(({ kind }) => kind !== "dropout");
+    for (const [i, transit] of transits.entries()) {
       const from = at;
       const { layout } = transit;
       const bytes = layout.length * 4;
@@ -384,7 +445,7 @@ class Part {
         this.back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
         continue;
       }
-      const to = train ? plan.perRank(bytes) : 0;
+      const to = train ? this.#delivery(bytes, i === ends) : 0;
       if (transit.kind === "maxPool") {
         const pooled = stem.bits(layout, false).view;
         const pool = plan.record(MaxPool.Size, {
@@ -449,6 +510,16 @@ class Part {
   still(): void {
     this.#stem.clear(this.#carry, this.stage.layout.length * 4);
     if (this.constant) this.#stem.clear(this.#delta, this.stage.geometry.target.bytes);
+  }
+
+  /** I = b + Σ w x, of all steps of a sample. */
+  sweep(): void {
+    const { plan, purpose, operations, steps } = this.#stem;
+    plan.loop(Op.ForSteps, [steps, 1], () => {
+      plan.emit(Op.BiasForward, this.bias.forward);
+      if (purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
+    });
+    plan.emit(Op.SweepForward, this.synapse.forward, steps);
   }
 
   /** I = b + Σ w x, of one sample and step. */
