@@ -52,25 +52,29 @@ export function activityTable({ layers }: Evaluation): string {
 /** What a sample costs, beside the dense network of the same shape. */
 export function operationsTable(
   { synapticOperations, denseOperations }: Evaluation,
-  steps: number,
+  { steps, description: { encoder } }: Network,
   { add, mac }: Energies,
 ): string {
   // An ordinary network of this shape passes a sample once, not once a step.
   const dense = denseOperations / steps;
   const spikingEnergy = synapticOperations * add;
   const denseEnergy = dense * mac;
-  const ratio = spikingEnergy > 0 ? `${(denseEnergy / spikingEnergy).toFixed(1)} times less` : "none";
+  const span = steps === 1 ? "one step" : `${steps} steps`;
   const rows = [
     ["operations a sample", "count", "pJ each", "nJ"],
     [
-      `synaptic operations, ${steps} steps`,
+      `synaptic operations, ${span}`,
       whole(synapticOperations),
       String(add),
       (spikingEnergy / 1000).toFixed(1),
     ],
     ["dense network, multiply-accumulates", whole(dense), String(mac), (denseEnergy / 1000).toFixed(1)],
   ];
-  return `${table(rows, "")}energy: ${ratio}; every synapse at every step would be ${whole(denseOperations)} operations\n`;
+  const energy =
+    encoder.kind === "direct"
+      ? "energy: not to be compared, since the first layer multiplies values that are no spikes, which is not counted"
+      : `energy: ${spikingEnergy > 0 ? `${(denseEnergy / spikingEnergy).toFixed(1)} times less` : "none"}`;
+  return `${table(rows, "")}${energy}; every synapse at every step would be ${whole(denseOperations)} operations\n`;
 }
 
 /** Labels by rows, answers by columns; for many classes a list of the commonest mistakes. */

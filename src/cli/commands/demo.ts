@@ -93,7 +93,7 @@ async function demoAction(options: DemoOptions): Promise<void> {
   process.stdout.write(`loaded    ${clean(out)}\n`);
   const found = await evaluate(loaded, tests);
   process.stdout.write(
-    `tested    ${accuracyLine(found)}\n\n${activityTable(found)}\n${operationsTable(found, steps, ENERGIES)}\n`,
+    `tested    ${accuracyLine(found)}\n\n${activityTable(found)}\n${operationsTable(found, loaded, ENERGIES)}\n`,
   );
   const { inputs, labels } = sets.test;
   const size = inputs.length / labels.length;

@@ -60,7 +60,7 @@ async function evaluateAction(path: string, options: EvaluateOptions): Promise<v
       `${accuracyLine(found)}\n`,
       confusionTable(found, network.classes),
       activityTable(found),
-      operationsTable(found, network.steps, energies),
+      operationsTable(found, network, energies),
     ].join("\n"),
   );
   network.dispose();
