@@ -19,6 +19,7 @@ export const enum Op {
   ForSamples, // body; samples of the block, ascending
   ForSteps, // body, count, direction (1 up, 0 down)
   ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
+  AfterFirst, // body, in every step but the first
   Clear, // view, bytes
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
   FromStep, // body, step; the body runs from that step on

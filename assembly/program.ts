@@ -100,6 +100,12 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         if (operand(pc, 1) ? last : load<u32>(control, Control.FirstBlock) == 0) execute(body, next, frame);
         break;
       }
+      case Op.AfterFirst: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        if (load<u32>(frame, Frame.Step)) execute(body, next, frame);
+        break;
+      }
       case Op.Clear:
         memory.fill(at(operand(pc, 0), frame), 0, operand(pc, 1));
         break;

@@ -29,6 +29,8 @@ export interface DenseLayer {
   readonly kind: "dense";
   readonly name?: string;
   readonly out: number;
+  /** Its neurons' spikes of the step before are a second input, with weights `[out, out]`. */
+  readonly recurrent?: boolean;
   readonly initializer?: InitializerDescriptor;
 }
 
@@ -178,16 +180,21 @@ export function conv2d(
  * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`, no bias.
  *
  * @param out number of output neurons
- * @param option `name` (`layer` and its place in the list); `initializer`: how the weights start (the network's)
+ * @param option `name` (`layer` and its place in the list); `recurrent` (false; `surrogate` only): the spikes of its own
+ *   neurons at the step before are a second input, with weights `[out, out]`; `initializer`: how the weights start (the network's)
  * @throws ArgumentError unless `out` is a positive integer
  */
 export function dense(
   out: number,
-  option?: { name?: string; initializer?: InitializerDescriptor },
+  option?: { name?: string; recurrent?: boolean; initializer?: InitializerDescriptor },
 ): DenseLayer {
-  const { name, initializer } = options("dense options", option, ["name", "initializer"]);
+  const known = ["name", "recurrent", "initializer"];
+  const { name, recurrent, initializer } = options("dense options", option, known);
   integer("dense.out", out, 1, 2 ** 22);
-  return named(initialized<DenseLayer>({ kind: "dense", out }, initializer), name);
+  if (recurrent !== undefined && typeof recurrent !== "boolean")
+    throw new ArgumentError("dense.recurrent", recurrent, "true or false");
+  const layer: DenseLayer = recurrent ? { kind: "dense", out, recurrent } : { kind: "dense", out };
+  return named(initialized(layer, initializer), name);
 }
 
 /**

@@ -132,6 +132,14 @@ function describe(
     if ("initializer" in layer && layer.initializer !== undefined)
       checkInitializer(`layers[${i}].initializer`, layer.initializer);
   });
+  canonical.forEach((layer, i) => {
+    if (layer.kind === "dense" && layer.recurrent && !chosen.recurrent)
+      throw new ArgumentError(
+        `layers[${i}].recurrent`,
+        true,
+        `false: ${checked.kind} has no recurrent layers`,
+      );
+  });
   const coding = checkEncoder(encoder);
   if (isContinuous(coding) !== (chosen.continuous ?? false)) {
     throw new ArgumentError(

@@ -174,6 +174,8 @@ export interface Method<Descriptor extends { readonly kind: string }> {
   ): Model;
   /** Samples are spike times (encoders without time steps). */
   readonly continuous?: boolean;
+  /** Whether its dense layers may be recurrent. */
+  readonly recurrent?: boolean;
   /** What a loss may read, where the method leaves the choice. */
   readonly sources?: readonly LossSource[];
   /** Losses that the method knows; squared error and cross-entropy if left out. */

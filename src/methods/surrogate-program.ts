@@ -29,6 +29,8 @@ export interface Stage {
   /** Parameters. */
   readonly weight: number;
   readonly bias: number;
+  /** From the neurons to themselves, one step later. */
+  readonly recurrent: { readonly geometry: FanoutGeometry; readonly weight: number } | undefined;
   readonly pool: { readonly average: boolean; readonly window: number; readonly layout: Layout } | undefined;
   readonly neurons: Layout;
   readonly threshold: number;
@@ -89,7 +91,9 @@ export function lowerSurrogate(
     const bytes = neurons.length * 4;
     const once = current !== "step";
     const field = current === "batch" ? everySample(target.bytes) : plan.perRank(target.bytes);
-    const fieldOrigin = plan.shift(field, target.origin);
+    // Where a constant current is joined by one that is not, it is copied at every step.
+    const joined = once && stage.recurrent ? plan.perRank(target.bytes) : 0;
+    const fieldOrigin = plan.shift(joined || field, target.origin);
     const pooled = pool ? plan.perRank(bytes) : 0;
     const index = pool && !pool.average && train ? (once ? plan.perRank(bytes) : everyStep(bytes)) : 0;
     // One row before the first step stays 0. The last layer's membranes are the answer's even when not training.
@@ -125,7 +129,7 @@ export function lowerSurrogate(
     const sum = train && once ? (current === "batch" ? everySample(bytes) : plan.perRank(bytes)) : 0;
     const pooledDelta = train && pool && !once ? plan.perRank(bytes) : 0;
     const fieldDelta =
-      train && current !== "batch"
+      train && (current !== "batch" || stage.recurrent)
         ? stage.kind === "dense"
           ? everyStep(target.bytes)
           : plan.perRank(target.bytes)
@@ -152,7 +156,7 @@ export function lowerSurrogate(
       [Surrogate.Delivered]: delivered,
       [Surrogate.Carried]: carried,
       [Surrogate.Trace]: deltaTrace,
-      [Surrogate.Delta]: once ? 0 : pool ? pooledDelta : deltaOrigin,
+      [Surrogate.Delta]: once && !stage.recurrent ? 0 : pool ? pooledDelta : deltaOrigin,
       [Surrogate.DeltaStride]: pool ? neurons.rowLength * 4 : target.stride,
       [Surrogate.Sum]: sum,
       [Surrogate.Amplitude]: amplitude,
@@ -198,6 +202,7 @@ export function lowerSurrogate(
       bytes,
       once,
       field,
+      joined,
       fieldDelta,
       deltaOrigin,
       sum,
@@ -247,6 +252,30 @@ export function lowerSurrogate(
           );
     return { forward, weight, deliver };
   });
+
+  // The spikes of the step before lie one step in front; a live network's are those not yet overwritten.
+  const recurrences = parts.map((part) => {
+    const { recurrent, neurons } = part.stage;
+    if (!recurrent) return undefined;
+    const before = plan.shift(part.bits, live ? 0 : -neurons.bitBytes);
+    const activity = stem.activityOf(neurons, before, part.amplitude);
+    const { geometry, weight } = recurrent;
+    return {
+      forward: stem.fanout(activity, geometry, weight, part.joined || part.field, 0),
+      weight: train ? stem.fanout(activity, geometry, weight, part.fieldDelta, 0) : 0,
+      deliver: train
+        ? stem.fanout(
+            stem.everything(neurons),
+            geometry,
+            weight,
+            part.fieldDelta,
+            plan.shift(part.delivered, -part.bytes),
+          )
+        : 0,
+    };
+  });
+  /** Emits what needs a step before: all steps of a live network, all but the first otherwise. */
+  const later = (body: () => void) => (live ? body() : plan.loop(Op.AfterFirst, [], body));
 
   const direct = stages[0].current === "batch" ? directOf(stem, stages[0], parts[0], input) : 0;
 
@@ -299,6 +328,14 @@ export function lowerSurrogate(
       if (part.once) current(part, i);
       plan.loop(Op.ForSteps, [steps, 1], () => {
         if (!part.once) current(part, i);
+        if (part.joined) plan.emit(Op.Copy, part.joined, part.field, 1, geometry.target.bytes, 0, 0);
+        const recurrence = recurrences[i];
+        if (recurrence) {
+          later(() => {
+            plan.emit(Op.FanoutForward, recurrence.forward);
+            if (purpose.count) plan.emit(Op.CountOperations, recurrence.forward, stem.operations);
+          });
+        }
         plan.emit(Op.SurrogateForward, part.neuron);
         if (part.membranes) plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
       });
@@ -321,6 +358,14 @@ export function lowerSurrogate(
       if (part.sum) stem.clear(part.sum, part.bytes);
       plan.loop(Op.ForSteps, [steps, 0], () => {
         plan.emit(Op.SurrogateBackward, part.neuron);
+        const recurrence = recurrences[i];
+        if (recurrence) {
+          later(() => {
+            plan.emit(Op.FanoutBackward, recurrence.weight, BackwardFlags.Weight);
+            const flags = BackwardFlags.Deliver | BackwardFlags.Accumulate;
+            plan.emit(Op.FanoutBackward, recurrence.deliver, flags);
+          });
+        }
         if (part.once) return;
         gradients(part, i);
         if (i > 0 && stage.kind === "conv2d")

@@ -1,5 +1,4 @@
-import type { Extent } from "../core/geometry.ts";
-import { Layout } from "../core/geometry.ts";
+import { denseGeometry, type Extent, type FanoutGeometry, Layout } from "../core/geometry.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import { initialOf } from "../initializers.ts";
@@ -36,7 +35,8 @@ const SLOPES: Readonly<Record<SurrogateDerivative, number>> = { fastSigmoid: 25,
  * `decay · (1 - r) · u[t-1] + c[t]` (reset `"zero"`), `s[t] = u[t] > θ`. No gradient passes through r. For ds/du stands, with
  * k the `slope` and x = u - θ: `1 / (k |x| + 1)²` (`"fastSigmoid"`), `(k/2) / (1 + (π k x / 2)²)` (`"atan"`), or 1 where
  * |x| < 1/2 (`"boxcar"`). All layers have biases; weights and biases start uniform in ±1/sqrt(fan-in), as in PyTorch.
- * Pooling in front of a neuron acts on currents.
+ * Pooling in front of a neuron acts on currents. A recurrent `dense` layer adds `V o[t-1]` to its current, o its own
+ * neurons' spikes after dropout.
  *
  * The loss is a mean over the batch. `crossEntropy({ on: "membrane" })`, the default, is summed over the steps and reads the
  * last layer's membranes u[t]; the answer is then their mean over the steps. With `{ on: "rate" }` the answer is the last
@@ -184,6 +184,7 @@ function buildStages(
     const first = stages.length === 0 && encoder.kind === "direct";
     const whole = first && layer.kind === "dense";
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
+    const recurrent = layer.kind === "dense" && layer.recurrent === true;
     stages.push({
       name,
       kind: layer.kind,
@@ -191,6 +192,11 @@ function buildStages(
       geometry,
       weight: parameters.weight(`${weightName}.weight`, shape, geometry, uniform, { whole }),
       bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, uniform(fanIn), { whole }),
+      recurrent: recurrent
+        ? own(layout, (g) =>
+            parameters.weight(`${weightName}.recurrent.weight`, [layer.out, layer.out], g, uniform),
+          )
+        : undefined,
       pool,
       neurons: pool?.layout ?? layout,
       threshold: neuron.threshold ?? descriptor.threshold,
@@ -208,15 +214,26 @@ function buildStages(
   return { stages, specs: parameters.specs };
 }
 
+/** The synapse from a layer's neurons to themselves. */
+function own(layout: Layout, parameter: (geometry: FanoutGeometry) => number): Stage["recurrent"] {
+  const geometry = denseGeometry(layout, layout);
+  return { geometry, weight: parameter(geometry) };
+}
+
 /** `surrogate`, as the library sees it. */
 export const surrogateMethod: Method<SurrogateDescriptor> = {
   kind: "surrogate",
   loss: crossEntropy({ on: "membrane" }),
+  recurrent: true,
   sources: ["rate", "membrane"],
   check: ({ kind: _, ...rest }) => surrogate(rest),
   expand,
   model(input, layers, descriptor, encoder, loss): Model {
     const { stages, specs } = buildStages(input, layers, descriptor, encoder);
+    if (stages[stages.length - 1].recurrent && loss.on !== "rate") {
+      const argument = `layers[${layers.length - 2}].recurrent`;
+      throw new ArgumentError(argument, true, "false in the last layer, unless the loss reads its rate");
+    }
     const layout = new Layout(input, false);
     return {
       parameters: specs,
@@ -226,7 +243,7 @@ export const surrogateMethod: Method<SurrogateDescriptor> = {
           kind: stage.kind,
           extent: stage.neurons.extent,
           spiking: true,
-          operations: stage.geometry.operations,
+          operations: stage.geometry.operations + (stage.recurrent?.geometry.operations ?? 0),
         }),
       ),
       masks: stages

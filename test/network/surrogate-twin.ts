@@ -14,6 +14,8 @@ export interface TwinStage {
   readonly pool?: { readonly average: boolean; readonly size: number };
   readonly weight: Float64Array;
   readonly bias: Float64Array;
+  /** `[out, out]`: from the neurons' own spikes of the step before. */
+  readonly recurrent?: Float64Array;
   readonly mask?: ArrayLike<number>;
 }
 
@@ -32,6 +34,7 @@ export interface TwinAnswer {
   readonly membranes: Float64Array[][];
   readonly weights: Float64Array[];
   readonly biases: Float64Array[];
+  readonly recurrents: (Float64Array | undefined)[];
   /** How close a membrane came to its threshold. */
   readonly margin: number;
 }
@@ -125,6 +128,7 @@ export function twin(
   const u: Float64Array[][] = [];
   const spikes: Float64Array[][] = [];
   const presynaptic: ArrayLike<number>[][] = [];
+  const shown: Float64Array[][] = [];
   const chosen: number[][][] = [];
   let margin = Number.POSITIVE_INFINITY;
   const pools = stages.map(windows);
@@ -134,6 +138,7 @@ export function twin(
     u.push([]);
     spikes.push([]);
     presynaptic.push([]);
+    shown.push([]);
     chosen.push([]);
     stages.forEach((s, l) => {
       const [, height, width] = s.to;
@@ -144,6 +149,12 @@ export function twin(
       synapses(s, (o, i, w) => {
         current[o] += s.weight[w] * x[i];
       });
+      if (s.recurrent && t > 0) {
+        const n = s.to[0];
+        const before = shown[t - 1][l];
+        for (let o = 0; o < n; o++)
+          for (let j = 0; j < n; j++) current[o] += s.recurrent[o * n + j] * before[j];
+      }
       const places: number[] = [];
       const membrane = new Float64Array(synaptic[l].length);
       const fired = new Float64Array(synaptic[l].length);
@@ -165,7 +176,8 @@ export function twin(
       spikes[t].push(fired);
       presynaptic[t].push(x);
       chosen[t].push(places);
-      x = s.mask ? fired.map((v, n) => v * (s.mask as ArrayLike<number>)[n]) : fired;
+      shown[t].push(s.mask ? fired.map((v, n) => v * (s.mask as ArrayLike<number>)[n]) : fired);
+      x = shown[t][l];
     });
   }
 
@@ -193,6 +205,7 @@ export function twin(
 
   const weights = stages.map((s) => new Float64Array(s.weight.length));
   const biases = stages.map((s) => new Float64Array(s.bias.length));
+  const recurrents = stages.map((s) => s.recurrent && new Float64Array(s.recurrent.length));
   let delivered = errors.map((e) => Float64Array.from(e));
   for (let l = last; l >= 0; l--) {
     const s = stages[l];
@@ -212,6 +225,16 @@ export function twin(
         if (s.pool?.average) for (const p of window) current[p] += trace[n] / window.length;
         else current[chosen[t][l][n]] += trace[n];
       });
+      const mine = recurrents[l];
+      if (s.recurrent && mine && t > 0) {
+        const n = s.to[0];
+        for (let o = 0; o < n; o++) {
+          for (let j = 0; j < n; j++) {
+            mine[o * n + j] += current[o] * shown[t - 1][l][j];
+            delivered[t - 1][j] += s.recurrent[o * n + j] * current[o];
+          }
+        }
+      }
       synapses(s, (o, i, w) => {
         weights[l][w] += current[o] * presynaptic[t][l][i];
         next[t][i] += s.weight[w] * current[o];
@@ -222,5 +245,5 @@ export function twin(
     }
     delivered = next;
   }
-  return { loss, outputs, spikes, membranes: u, weights, biases, margin };
+  return { loss, outputs, spikes, membranes: u, weights, biases, recurrents, margin };
 }

@@ -32,7 +32,7 @@ import { neuronsOf, type TwinAnswer, type TwinSettings, type TwinStage, twin } f
 const RUNS = 60;
 
 interface Case {
-  readonly shape: "mlp" | "deep" | "conv" | "strided" | "average" | "maximum";
+  readonly shape: "mlp" | "deep" | "conv" | "strided" | "average" | "maximum" | "recurrent";
   readonly derivative: "fastSigmoid" | "atan" | "boxcar";
   readonly reset: "subtract" | "zero";
   readonly synaptic: boolean;
@@ -49,7 +49,7 @@ interface Case {
 }
 
 const anyCase: fc.Arbitrary<Case> = fc.record({
-  shape: fc.constantFrom("mlp", "deep", "conv", "strided", "average", "maximum"),
+  shape: fc.constantFrom("mlp", "deep", "conv", "strided", "average", "maximum", "recurrent"),
   derivative: fc.constantFrom("fastSigmoid", "atan", "boxcar"),
   reset: fc.constantFrom("subtract", "zero"),
   synaptic: fc.boolean(),
@@ -79,6 +79,11 @@ function layersOf({ shape, width, masked }: Case): { input: number[]; layers: La
       return {
         input: [1, 7, 7],
         layers: [conv2d(channels, 2), ...drop, conv2d(3, 3, { stride: 2 }), dense(3)],
+      };
+    case "recurrent":
+      return {
+        input: [9],
+        layers: [dense(width, { recurrent: true }), ...drop, dense(7, { recurrent: true }), dense(3)],
       };
     case "average":
       return { input: [2, 6, 7], layers: [conv2d(channels, 3), avgPool2d(2), ...drop, dense(3)] };
@@ -126,6 +131,10 @@ function stagesOf(network: Network): TwinStage[] {
       pool,
       weight: Float64Array.from(network.parameters.get(`${layer.name}.weight`).data),
       bias: Float64Array.from(network.parameters.get(`${layer.name}.bias`).data),
+      recurrent:
+        layer.kind === "dense" && layer.recurrent
+          ? Float64Array.from(network.parameters.get(`${layer.name}.recurrent.weight`).data)
+          : undefined,
     };
     stages.push(stage);
     from = neuronsOf(stage);
@@ -223,7 +232,7 @@ describe("surrogate", () => {
             answers.flatMap(({ outputs }) => outputs),
           ),
         ).toBeLessThan(1e-4);
-        stagesOf(network).forEach((_, l) => {
+        stagesOf(network).forEach(({ recurrent }, l) => {
           const { name } = network.neurons[l];
           const at = (of: (a: TwinAnswer, t: number) => ArrayLike<number>) =>
             Array.from({ length: c.steps }, (_, t) => answers.flatMap((a) => Array.from(of(a, t)))).flat();
@@ -238,6 +247,10 @@ describe("surrogate", () => {
           ).toBeLessThan(1e-4);
           const mean = (of: (a: TwinAnswer) => Float64Array) =>
             Array.from(of(answers[0]), (_, i) => answers.reduce((sum, a) => sum + of(a)[i], 0) / batch);
+          if (recurrent) {
+            const own = mean((a) => a.recurrents[l] ?? new Float64Array());
+            expect(error(found.gradients[`${name}.recurrent.weight`].data, own)).toBeLessThan(1e-3);
+          }
           const weight = mean((a) => a.weights[l]);
           expect(error(found.gradients[`${name}.weight`].data, weight)).toBeLessThan(1e-3);
           expect(
@@ -265,7 +278,10 @@ describe("surrogate", () => {
         const random = generator(c.seed);
         const stages: TwinStage[] = [
           stage([1, 4, 4], [2, 3, 3], 2, random, { average: c.masked, size: 2 }),
-          stage([2, 1, 1], [3, 1, 1], 0, random),
+          {
+            ...stage([2, 1, 1], [3, 1, 1], 0, random),
+            recurrent: Float64Array.from({ length: 9 }, () => random() - 0.5),
+          },
           stage([3, 1, 1], [3, 1, 1], 0, random),
         ];
         const inputs = Array.from({ length: c.steps }, () => Array.from({ length: 16 }, () => 2 * random()));
@@ -277,7 +293,9 @@ describe("surrogate", () => {
           for (const [values, gradient] of [
             [s.weight, answer.weights[l]],
             [s.bias, answer.biases[l]],
+            [s.recurrent, answer.recurrents[l]],
           ]) {
+            if (!values || !gradient) continue;
             const i = Math.floor(random() * values.length);
             const at = (shift: number) => {
               const old = values[i];
@@ -325,6 +343,7 @@ describe("surrogate", () => {
   it("gives direct input the bits of the same frame shown at every step, and step() those of predict()", async () => {
     for (const layers of [
       [dense(70), dense(5)],
+      [dense(40, { recurrent: true }), dense(9, { recurrent: true }), dense(5)],
       [conv2d(6, 3, { padding: 1 }), maxPool2d(2), dense(5)],
     ]) {
       const make = (encoder: NetworkOptions["encoder"]) =>
@@ -464,6 +483,11 @@ describe("surrogate", () => {
     expect((await make([dropout(0.5), dense(3)])).message).toContain("after a neuron");
     expect((await make([conv2d(2, 3), residual([conv2d(2, 1)]), dense(2)])).message).toContain("residual");
     expect((await make([dense(3), dense(2, { name: "layer0" })])).message).toContain("no other layer has");
+    expect((await make([dense(2, { recurrent: true })])).message).toContain("unless the loss reads its rate");
+    const other = { method: lee() };
+    expect((await make([dense(3, { recurrent: true }), dense(2)], other)).message).toContain(
+      "no recurrent layers",
+    );
     const on = { method: lee(), loss: crossEntropy({ on: "rate" }) };
     expect((await make([dense(2)], on)).message).toContain("lee has one answer");
     expect((await failure(() => surrogate({ slope: 0 }))).message).toContain("slope");
