@@ -1,4 +1,4 @@
-import { basename } from "node:path";
+import { basename, relative } from "node:path";
 import { Command } from "commander";
 import {
   adam,
@@ -269,7 +269,9 @@ export function resumeCommand(
 /** How this program was called. */
 function invocation(): string[] {
   const script = process.argv[1] ?? "";
-  return basename(script) === "cli.js" ? ["node", script] : ["spikegrad"];
+  if (basename(script) !== "cli.js") return ["spikegrad"];
+  const near = relative(process.cwd(), script);
+  return ["node", near.startsWith("..") ? script : near];
 }
 
 function quote(word: string): string {
