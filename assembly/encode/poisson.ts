@@ -24,6 +24,12 @@ export function poissonSetup(poisson: usize, frame: usize): void {
   for (let i = count; i & 15; ++i) store<i32>(limits + (i << 2), -1);
 }
 
+/** Bits of the four places whose 31-bit random number is within its limit. */
+@inline
+function below(random: usize, limits: usize): u32 {
+  return i32x4.bitmask(i32x4.le_s(i32x4.shr_u(v128.load(random), 1), v128.load(limits)));
+}
+
 /** One step: spikes as bits. */
 export function poissonStep(poisson: usize, frame: usize): void {
   const count = load<u32>(poisson, Poisson.Count);
@@ -43,8 +49,12 @@ export function poissonStep(poisson: usize, frame: usize): void {
     let mask: u32 = 0;
     if (load<u64>(group) & load<u64>(group, 8) & load<u64>(group, 16) & load<u64>(group, 24) & load<u64>(group, 32) & load<u64>(group, 40) & load<u64>(group, 48) & load<u64>(group, 56) ^ u64.MAX_VALUE) {
       philox16(scratch, i >> 2, step, sample, epoch, key0, key1);
-      for (let k: u32 = 0; k < 16; ++k) {
-        mask |= (((load<u32>(scratch + (k << 2)) >> 1) as i32) <= load<i32>(group + (k << 2)) ? 1 : 0) << k;
+      if (ASC_FEATURE_SIMD) {
+        mask = below(scratch, group) | (below(scratch + 16, group + 16) << 4) | (below(scratch + 32, group + 32) << 8) | (below(scratch + 48, group + 48) << 12);
+      } else {
+        for (let k: u32 = 0; k < 16; ++k) {
+          mask |= (((load<u32>(scratch + (k << 2)) >> 1) as i32) <= load<i32>(group + (k << 2)) ? 1 : 0) << k;
+        }
       }
       spikes += popcnt(mask);
     }
