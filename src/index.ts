@@ -85,6 +85,7 @@ export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";
 export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
+export type { LayerMembranes } from "./normalize.ts";
 export type { ClipBounds, Optimizer } from "./optimizer.ts";
 export {
   type AdamaxDescriptor,

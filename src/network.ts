@@ -15,6 +15,7 @@ import { checkLoss, type LossDescriptor } from "./losses.ts";
 import { type MethodDescriptor, methodOf } from "./methods/index.ts";
 import type { Model } from "./methods/method.ts";
 import { type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
+import { type LayerMembranes, normalizeActivity } from "./normalize.ts";
 import { type Optimizer, OptimizerState, putGradients } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
 import { openParameters, type Parameters } from "./parameters.ts";
@@ -382,6 +383,19 @@ export class Network {
     const samples = this.#runner.checkInputs(inputs);
     this.#runner.checkLabels("labels", labels, samples.count);
     return await differentiate(this.#runner, samples, labels, undefined, option);
+  }
+
+  /**
+   * Rescales the layers of a `decolle` network, input side first, until the membranes U of each have mean 0 ± 0.2 and
+   * variance 1 ± 0.1 over steps, samples and units of `inputs`: a batch of some dozens of the training data. Once, before the
+   * first `fit`: random weights alone leave deep layers silent. Weights and biases change, nothing else; memory grows with T.
+   *
+   * @returns what mean and variance each layer has come to
+   * @throws StateError for other methods, or if a layer gets no spikes at all
+   */
+  async normalizeActivity(inputs: Float32Array | Uint8Array | Tensor): Promise<LayerMembranes[]> {
+    this.#runner.requireIdle("normalizeActivity");
+    return await normalizeActivity(this.#runner, this.parameters, this.#runner.checkInputs(inputs));
   }
 
   /**
