@@ -26,6 +26,29 @@ const CASES = {
       schedule: cosine({ warmup: 0.5 }),
     },
   }),
+  stdbp: ({ adam, conv2d, cosine, dense, earliestPool2d, firstSpike, stdbp }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: firstSpike({ noise: 0.05 }),
+      method: stdbp({
+        temperature: 0.1,
+        weightSumPenalty: 1,
+        inverseBound: 10,
+        gradientLimit: 100,
+        silentNudge: 0.001,
+        silentDelay: 0.5,
+        labelNudge: 5,
+      }),
+      layers: [
+        conv2d(8, 5, { padding: 2 }),
+        earliestPool2d(2),
+        conv2d(20, 3, { stride: 2 }),
+        dense(24),
+        dense(CLASSES),
+      ],
+    },
+    fit: { optimizer: adam({ rate: 0.005 }), schedule: cosine() },
+  }),
 };
 
 /**
