@@ -1,5 +1,6 @@
-import { ArgumentError, FormatError, MissingError, show } from "../errors.ts";
+import { ArgumentError, FormatError, show } from "../errors.ts";
 import { allocate, elementCount, requireBytes } from "../io/bytes.ts";
+import { GZIP_RATIO, gunzip, isGzip, readGzip } from "./gzip.ts";
 
 /** The typed array that holds each element type of an IDX file. */
 export interface IdxArrays {
@@ -49,10 +50,6 @@ const TYPES: Readonly<Record<number, TypeRow>> = {
 };
 
 const TYPE_LIST = "0x08 (u8), 0x09 (i8), 0x0B (i16), 0x0C (i32), 0x0D (f32) or 0x0E (f64)";
-const GZIP_MAGIC = [0x1f, 0x8b];
-/** Deflate gives at most 258 bytes for 2 bits, so no gzip file holds more than this times its own length. */
-const GZIP_RATIO = 1032;
-const FEED_BYTES = 1 << 16;
 
 interface IdxHeader {
   readonly row: TypeRow;
@@ -112,10 +109,6 @@ export async function readIdx(
     throw new ArgumentError("maxBytes", maxBytes, "a number of bytes, 0 or more");
   }
   return parseIdx(isGzip(bytes) ? await gunzipIdx(bytes, maxBytes) : bytes);
-}
-
-function isGzip(bytes: Uint8Array): boolean {
-  return GZIP_MAGIC.every((byte, i) => bytes[i] === byte);
 }
 
 /** Reads as much of the header as there is: undefined if it is not whole yet. */
@@ -181,34 +174,6 @@ function requirePlausible({ length, shape }: IdxHeader, compressedLength: number
   if (length > compressedLength * GZIP_RATIO) {
     const most = `at most ${GZIP_RATIO} times the ${compressedLength} compressed bytes; this is ${length} bytes`;
     throw new FormatError("IDX shape", shape, most);
-  }
-}
-
-function gunzip(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  if (typeof DecompressionStream === "undefined") {
-    throw new MissingError(
-      "DecompressionStream",
-      "the file is compressed with gzip, and this runtime has no DecompressionStream; decompress it first",
-    );
-  }
-  let position = 0;
-  const source = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    pull(controller) {
-      if (position >= bytes.length) return controller.close();
-      const piece = allocate(Math.min(FEED_BYTES, bytes.length - position), "decompression");
-      piece.set(bytes.subarray(position, position + piece.length));
-      position += piece.length;
-      controller.enqueue(piece);
-    },
-  });
-  return source.pipeThrough(new DecompressionStream("gzip"));
-}
-
-async function readGzip(reader: ReadableStreamDefaultReader<Uint8Array>) {
-  try {
-    return await reader.read();
-  } catch (cause) {
-    throw new FormatError("gzip file", "corrupt or truncated data", "a whole gzip file", { cause });
   }
 }
 

@@ -1,4 +1,5 @@
 export { type Dataset, type SampleShape, subset, take, validateDataset } from "./dataset.ts";
+export { type EventRecording, eventDataset, eventFrames, type FrameOptions } from "./events.ts";
 export {
   type IdxArray,
   type IdxArrays,
@@ -8,3 +9,5 @@ export {
   readIdx,
 } from "./idx.ts";
 export { type MnistSets, type MnistUrlOptions, mnist } from "./mnist.ts";
+export { type NmnistBytesOptions, type NmnistSets, nmnist, parseNmnist } from "./nmnist.ts";
+export { parseTar } from "./tar.ts";

