@@ -77,6 +77,7 @@ export const enum Op {
   VoteBackward,
   SurrogateForward,
   SurrogateBackward,
+  SurrogateLearn,
   StdbpForward, // stdbp layer record
   StdbpBackward,
   DecolleTrace, // trace record
@@ -424,7 +425,11 @@ export const enum Surrogate {
   DeltaStride = 80,
   Sum = 84, // view: Σ_t D_t, or 0
   Amplitude = 88, // view of the dropout mask, or 0
-  Size = 92,
+  LearnedDecay = 92, // view of β where it is learned, or 0
+  LearnedThreshold = 96, // view of θ likewise
+  DecayGradient = 100, // view
+  ThresholdGradient = 104, // view
+  Size = 108,
 }
 
 export const enum Derivative {

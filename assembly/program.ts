@@ -29,7 +29,7 @@ import {
   normSum,
 } from "./synapse/batchnorm";
 import { stepLoss } from "./learn/steps";
-import { surrogateBackward, surrogateForward } from "./neuron/surrogate";
+import { surrogateBackward, surrogateForward, surrogateLearn } from "./neuron/surrogate";
 import { biasBackward, biasForward } from "./synapse/bias";
 import { deliver } from "./synapse/deliver";
 import { directBackward, directForward, directGather } from "./synapse/direct";
@@ -275,6 +275,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.SurrogateBackward:
         surrogateBackward(operand(pc, 0), frame);
+        break;
+      case Op.SurrogateLearn:
+        surrogateLearn(operand(pc, 0), frame);
         break;
       case Op.StdbpForward:
         stdbpForward(operand(pc, 0), frame);

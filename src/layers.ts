@@ -78,6 +78,9 @@ export interface NeuronLayer {
   readonly threshold?: number;
   /** The non-spiking layer whose membranes are the network's answer. */
   readonly readout?: boolean;
+  /** The layer's decay, or threshold, is a parameter that training changes. */
+  readonly learnDecay?: boolean;
+  readonly learnThreshold?: boolean;
 }
 
 /** Dropout on the spikes of the layer before: a mask of 0 and 1/(1-p), drawn once a sample, held for all steps. */
@@ -278,15 +281,29 @@ export function dropout(probability: number, option?: { name?: string }): Dropou
  * Spiking neurons of the network's method. A list without any gets one after each weight layer; a list with one is taken
  * as it stands.
  *
- * @param option `threshold`: the method's if left out; `readout`: the non-spiking output layer
+ * @param option `threshold`: the method's if left out; `readout`: the non-spiking output layer; `learnDecay` and
+ *   `learnThreshold` (false; `surrogate` only): the layer's decay (used within [0, 1]) and threshold (used at 0 or above) are
+ *   parameters of one element, `<name>.decay` and `<name>.threshold`, that start at the method's or the layer's value
  */
-export function neuron(option?: { threshold?: number; readout?: boolean; name?: string }): NeuronLayer {
-  const { threshold, readout, name } = options("neuron options", option, ["threshold", "readout", "name"]);
+export function neuron(option?: {
+  threshold?: number;
+  readout?: boolean;
+  learnDecay?: boolean;
+  learnThreshold?: boolean;
+  name?: string;
+}): NeuronLayer {
+  const known = ["threshold", "readout", "learnDecay", "learnThreshold", "name"];
+  const { threshold, readout, learnDecay, learnThreshold, name } = options("neuron options", option, known);
   let layer: NeuronLayer = { kind: "neuron" };
   if (threshold !== undefined) layer = { ...layer, threshold: positive("neuron.threshold", threshold) };
   if (readout !== undefined && typeof readout !== "boolean")
     throw new ArgumentError("neuron.readout", readout, "true or false");
   if (readout) layer = { ...layer, readout };
+  for (const [key, value] of Object.entries({ learnDecay, learnThreshold })) {
+    if (value !== undefined && typeof value !== "boolean")
+      throw new ArgumentError(`neuron.${key}`, value, "true or false");
+    if (value) layer = { ...layer, [key]: value };
+  }
   return named(layer, name);
 }
 

@@ -140,6 +140,10 @@ function describe(
         true,
         `false: ${checked.kind} has no recurrent layers`,
       );
+    if (layer.kind === "neuron" && (layer.learnDecay || layer.learnThreshold) && !chosen.learnsNeurons) {
+      const key = layer.learnDecay ? "learnDecay" : "learnThreshold";
+      throw new ArgumentError(`layers[${i}].${key}`, true, `false: ${checked.kind} learns weights alone`);
+    }
   });
   const coding = checkEncoder(encoder);
   if (isContinuous(coding) !== (chosen.continuous ?? false)) {

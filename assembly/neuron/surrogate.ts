@@ -12,12 +12,26 @@
 //   U_t = G_t m h(u_t) + β U_{t+1} (1 - s_t with reset "zero", else 1)
 //   D_t = U_t + α D_{t+1}                        (without α: U_t)
 //   fastSigmoid 1 / (k |u-θ| + 1)²     atan (k/2) / (1 + (π k (u-θ) / 2)²)     boxcar 1 where |u-θ| < 1/2
+// Where β or θ is learned (one of each a layer, kept in [0, 1] and at 0 or above; beyond these bounds the gradient is 0):
+//   dβ += Σ U_t u_{t-1} (1 - r with reset "zero", else 1)     dθ -= Σ G_t m h(u_t) + (reset "subtract") r U_t
 // In the last layer under a loss on membranes G is dL/du_t and h is 1.
 //
 // u_t of every step is kept for the backward pass; both scans are bound by its traffic (the backward one by its division too).
 
 import { Derivative, Surrogate, View } from "../abi";
 import { at } from "../view";
+
+@inline
+function decayOf(record: usize, frame: usize): f32 {
+  const view = load<u32>(record, Surrogate.LearnedDecay) as usize;
+  return view ? min<f32>(max<f32>(load<f32>(at(view, frame)), 0), 1) : load<f32>(record, Surrogate.Decay);
+}
+
+@inline
+function thresholdOf(record: usize, frame: usize): f32 {
+  const view = load<u32>(record, Surrogate.LearnedThreshold) as usize;
+  return view ? max<f32>(load<f32>(at(view, frame)), 0) : load<f32>(record, Surrogate.Threshold);
+}
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
@@ -109,8 +123,8 @@ function scan(record: usize, frame: usize, synaptic: bool, zero: bool): void {
   let current = at(load<u32>(record, Surrogate.Current), frame);
   let c = synaptic ? at(load<u32>(record, Surrogate.Synaptic), frame) : 0;
   let out = at(load<u32>(record, Surrogate.Bits), frame);
-  const theta = load<f32>(record, Surrogate.Threshold);
-  const beta = load<f32>(record, Surrogate.Decay);
+  const theta = thresholdOf(record, frame);
+  const beta = decayOf(record, frame);
   const alpha = load<f32>(record, Surrogate.SynapticDecay);
   let spikes: u32 = 0;
   for (let row: u32 = 0; row < rows; ++row, current += stride) {
@@ -198,8 +212,8 @@ function sweep(record: usize, frame: usize, kind: u32, plain: bool): void {
   const deltaView = load<u32>(record, Surrogate.Delta) as usize;
   let delta = deltaView ? at(deltaView, frame) : 0;
   const stride = load<u32>(record, Surrogate.DeltaStride) as usize;
-  const theta = load<f32>(record, Surrogate.Threshold);
-  const beta = load<f32>(record, Surrogate.Decay);
+  const theta = thresholdOf(record, frame);
+  const beta = decayOf(record, frame);
   const alpha = load<f32>(record, Surrogate.SynapticDecay);
   const a = load<f32>(record, Surrogate.Slope);
   const b = load<f32>(record, Surrogate.Height);
@@ -248,4 +262,89 @@ function sweep(record: usize, frame: usize, kind: u32, plain: bool): void {
       }
     }
   }
+}
+
+/** Behind `surrogateBackward` of the same step: gradients of what is learned, four lane partials and lanes 0+2, 1+3, both. */
+export function surrogateLearn(record: usize, frame: usize): void {
+  const bytes = ((load<u32>(record, Surrogate.Rows) * load<u32>(record, Surrogate.RowLength)) as usize) << 2;
+  const previousView = load<u32>(record, Surrogate.Previous) as usize;
+  const before = at(previousView, frame);
+  const u = before + load<u32>(previousView, View.PerStep);
+  const g = at(load<u32>(record, Surrogate.Delivered), frame);
+  const carried = at(load<u32>(record, Surrogate.Carried), frame);
+  const maskView = load<u32>(record, Surrogate.Amplitude) as usize;
+  const mask = maskView ? at(maskView, frame) : 0;
+  const decayView = load<u32>(record, Surrogate.LearnedDecay) as usize;
+  const thresholdView = load<u32>(record, Surrogate.LearnedThreshold) as usize;
+  const theta = thresholdOf(record, frame);
+  const kind = load<u32>(record, Surrogate.Derivative);
+  const a = load<f32>(record, Surrogate.Slope);
+  const b = load<f32>(record, Surrogate.Height);
+  const zero = load<u32>(record, Surrogate.ResetToZero) != 0;
+  let decay: f32 = 0;
+  let threshold: f32 = 0;
+  if (ASC_FEATURE_SIMD) {
+    const theta4 = f32x4.splat(theta);
+    const a4 = f32x4.splat(a);
+    const b4 = f32x4.splat(b);
+    const cut = i32x4.splat(zero ? -1 : 0);
+    let decays = f32x4.splat(0);
+    let thresholds = f32x4.splat(0);
+    for (let o: usize = 0; o < bytes; o += 16) {
+      const last = v128.load(before + o);
+      const reset = f32x4.gt(last, theta4);
+      const error = v128.load(carried + o);
+      decays = f32x4.add(decays, v128.andnot(f32x4.mul(error, last), v128.and(reset, cut)));
+      if (!thresholdView) continue;
+      if (kind != Derivative.One) {
+        let direct = v128.load(g + o);
+        if (mask) direct = f32x4.mul(direct, v128.load(mask + o));
+        direct = f32x4.mul(direct, derivative4(f32x4.sub(v128.load(u + o), theta4), kind, a4, b4));
+        thresholds = f32x4.add(thresholds, direct);
+      }
+      thresholds = f32x4.add(thresholds, v128.andnot(v128.and(error, reset), cut));
+    }
+    decay = lanes(decays);
+    threshold = lanes(thresholds);
+  } else {
+    for (let pair: usize = 0; pair < 8; pair += 4) {
+      let decayPair: f32 = 0;
+      let thresholdPair: f32 = 0;
+      for (let lane = pair; lane < 16; lane += 8) {
+        let decays: f32 = 0;
+        let thresholds: f32 = 0;
+        for (let o = lane; o < bytes; o += 16) {
+          const last = load<f32>(before + o);
+          const reset = last > theta;
+          const error = load<f32>(carried + o);
+          decays += reset && zero ? 0 : error * last;
+          if (!thresholdView) continue;
+          if (kind != Derivative.One) {
+            let direct = load<f32>(g + o);
+            if (mask) direct *= load<f32>(mask + o);
+            thresholds += direct * derivative(load<f32>(u + o) - theta, kind, a, b);
+          }
+          thresholds += reset && !zero ? error : 0;
+        }
+        decayPair += decays;
+        thresholdPair += thresholds;
+      }
+      decay += decayPair;
+      threshold += thresholdPair;
+    }
+  }
+  if (decayView) {
+    const value = load<f32>(at(decayView, frame));
+    const to = at(load<u32>(record, Surrogate.DecayGradient), frame);
+    if (value >= 0 && value <= 1) store<f32>(to, load<f32>(to) + decay);
+  }
+  if (thresholdView) {
+    const to = at(load<u32>(record, Surrogate.ThresholdGradient), frame);
+    if (load<f32>(at(thresholdView, frame)) >= 0) store<f32>(to, load<f32>(to) - threshold);
+  }
+}
+
+@inline
+function lanes(s: v128): f32 {
+  return f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 2) + (f32x4.extract_lane(s, 1) + f32x4.extract_lane(s, 3));
 }

@@ -176,6 +176,8 @@ export interface Method<Descriptor extends { readonly kind: string }> {
   readonly continuous?: boolean;
   /** Whether its dense layers may be recurrent. */
   readonly recurrent?: boolean;
+  /** Whether decays and thresholds may be learned. */
+  readonly learnsNeurons?: boolean;
   /** What a loss may read, where the method leaves the choice. */
   readonly sources?: readonly LossSource[];
   /** Losses that the method knows; squared error and cross-entropy if left out. */

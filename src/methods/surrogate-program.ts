@@ -34,6 +34,9 @@ export interface Stage {
   readonly pool: { readonly average: boolean; readonly window: number; readonly layout: Layout } | undefined;
   readonly neurons: Layout;
   readonly threshold: number;
+  /** Parameters, where they are learned. */
+  readonly learnedDecay: number | undefined;
+  readonly learnedThreshold: number | undefined;
   /** How often the current is computed: at every step, or, being the same at all, once a sample or for a whole batch. */
   readonly current: "step" | "sample" | "batch";
   probability: number;
@@ -84,6 +87,9 @@ export function lowerSurrogate(
     plan.view(plan.take(Math.ceil(bytes / 64) * 64 * purpose.capacity, 64), {
       sample: Math.ceil(bytes / 64) * 64,
     });
+
+  const learned = (parameter: number | undefined) =>
+    parameter === undefined ? 0 : stem.parameter(parameter);
 
   const parts = stages.map((stage, i) => {
     const { layout, neurons, pool, geometry, name, current } = stage;
@@ -160,6 +166,11 @@ export function lowerSurrogate(
       [Surrogate.DeltaStride]: pool ? neurons.rowLength * 4 : target.stride,
       [Surrogate.Sum]: sum,
       [Surrogate.Amplitude]: amplitude,
+      [Surrogate.LearnedDecay]: learned(stage.learnedDecay),
+      [Surrogate.LearnedThreshold]: learned(stage.learnedThreshold),
+      [Surrogate.DecayGradient]: stage.learnedDecay === undefined ? 0 : stem.gradient(stage.learnedDecay),
+      [Surrogate.ThresholdGradient]:
+        stage.learnedThreshold === undefined ? 0 : stem.gradient(stage.learnedThreshold),
     });
     const pooling = (from: number) =>
       pool
@@ -358,6 +369,8 @@ export function lowerSurrogate(
       if (part.sum) stem.clear(part.sum, part.bytes);
       plan.loop(Op.ForSteps, [steps, 0], () => {
         plan.emit(Op.SurrogateBackward, part.neuron);
+        if (stage.learnedDecay !== undefined || stage.learnedThreshold !== undefined)
+          plan.emit(Op.SurrogateLearn, part.neuron);
         const recurrence = recurrences[i];
         if (recurrence) {
           later(() => {

@@ -184,6 +184,9 @@ function buildStages(
     const first = stages.length === 0 && encoder.kind === "direct";
     const whole = first && layer.kind === "dense";
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
+    const threshold = neuron.threshold ?? descriptor.threshold;
+    const learned = (key: string, value: number, learn: boolean | undefined) =>
+      learn ? parameters.vector(`${name}.${key}`, 1, 1, { kind: "constant", value }) : undefined;
     const recurrent = layer.kind === "dense" && layer.recurrent === true;
     stages.push({
       name,
@@ -199,7 +202,9 @@ function buildStages(
         : undefined,
       pool,
       neurons: pool?.layout ?? layout,
-      threshold: neuron.threshold ?? descriptor.threshold,
+      threshold,
+      learnedDecay: learned("decay", descriptor.decay, neuron.learnDecay),
+      learnedThreshold: learned("threshold", threshold, neuron.learnThreshold),
       current: whole ? "batch" : first ? "sample" : "step",
       probability: 0,
     });
@@ -225,6 +230,7 @@ export const surrogateMethod: Method<SurrogateDescriptor> = {
   kind: "surrogate",
   loss: crossEntropy({ on: "membrane" }),
   recurrent: true,
+  learnsNeurons: true,
   sources: ["rate", "membrane"],
   check: ({ kind: _, ...rest }) => surrogate(rest),
   expand,

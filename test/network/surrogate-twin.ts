@@ -14,6 +14,9 @@ export interface TwinStage {
   readonly pool?: { readonly average: boolean; readonly size: number };
   readonly weight: Float64Array;
   readonly bias: Float64Array;
+  /** The layer's own, where they are learned. */
+  readonly decay?: Float64Array;
+  readonly threshold?: Float64Array;
   /** `[out, out]`: from the neurons' own spikes of the step before. */
   readonly recurrent?: Float64Array;
   readonly mask?: ArrayLike<number>;
@@ -34,6 +37,8 @@ export interface TwinAnswer {
   readonly membranes: Float64Array[][];
   readonly weights: Float64Array[];
   readonly biases: Float64Array[];
+  readonly decays: Float64Array[];
+  readonly thresholds: Float64Array[];
   readonly recurrents: (Float64Array | undefined)[];
   /** How close a membrane came to its threshold. */
   readonly margin: number;
@@ -113,6 +118,11 @@ function lossOf(kind: TwinSettings["loss"], z: ArrayLike<number>, label: number)
   return [loss, values.map((v, k) => Math.exp(v - top) / sum - (k === label ? 1 : 0))];
 }
 
+/** A stage's decay and threshold. */
+function own(s: TwinStage, method: SurrogateDescriptor): { decay: number; threshold: number } {
+  return { decay: s.decay?.[0] ?? method.decay, threshold: s.threshold?.[0] ?? method.threshold };
+}
+
 /** Forward and backward for one sample, `inputs[t]` flat. */
 export function twin(
   stages: readonly TwinStage[],
@@ -121,7 +131,9 @@ export function twin(
   label: number,
 ): TwinAnswer {
   const { method } = settings;
-  const { decay, threshold, reset } = method;
+  const { reset } = method;
+  const decays = stages.map(() => new Float64Array(1));
+  const thresholds = stages.map(() => new Float64Array(1));
   const alpha = method.synapticDecay ?? 0;
   const zero = reset === "zero";
   const steps = inputs.length;
@@ -142,6 +154,7 @@ export function twin(
     chosen.push([]);
     stages.forEach((s, l) => {
       const [, height, width] = s.to;
+      const { decay, threshold } = own(s, method);
       const current = Float64Array.from(
         { length: volume(s.to) },
         (_, o) => s.bias[Math.floor(o / (height * width))],
@@ -209,6 +222,7 @@ export function twin(
   let delivered = errors.map((e) => Float64Array.from(e));
   for (let l = last; l >= 0; l--) {
     const s = stages[l];
+    const { decay, threshold } = own(s, method);
     const [, height, width] = s.to;
     const carried = new Float64Array(synaptic[l].length);
     const trace = new Float64Array(synaptic[l].length);
@@ -221,6 +235,10 @@ export function twin(
         const slope = onMembrane ? 1 : derivative(method, membrane - threshold);
         const g = delivered[t][n] * (s.mask ? s.mask[n] : 1);
         carried[n] = g * slope + (zero && membrane > threshold ? 0 : decay * carried[n]);
+        const before = t > 0 ? u[t - 1][l][n] : 0;
+        const was = before > threshold;
+        decays[l][0] += zero && was ? 0 : carried[n] * before;
+        thresholds[l][0] -= (onMembrane ? 0 : g * slope) + (!zero && was ? carried[n] : 0);
         trace[n] = carried[n] + alpha * trace[n];
         if (s.pool?.average) for (const p of window) current[p] += trace[n] / window.length;
         else current[chosen[t][l][n]] += trace[n];
@@ -245,5 +263,5 @@ export function twin(
     }
     delivered = next;
   }
-  return { loss, outputs, spikes, membranes: u, weights, biases, recurrents, margin };
+  return { loss, outputs, spikes, membranes: u, weights, biases, decays, thresholds, recurrents, margin };
 }

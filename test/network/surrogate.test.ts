@@ -32,7 +32,7 @@ import { neuronsOf, type TwinAnswer, type TwinSettings, type TwinStage, twin } f
 const RUNS = 60;
 
 interface Case {
-  readonly shape: "mlp" | "deep" | "conv" | "strided" | "average" | "maximum" | "recurrent";
+  readonly shape: "mlp" | "deep" | "conv" | "strided" | "average" | "maximum" | "recurrent" | "learned";
   readonly derivative: "fastSigmoid" | "atan" | "boxcar";
   readonly reset: "subtract" | "zero";
   readonly synaptic: boolean;
@@ -49,7 +49,7 @@ interface Case {
 }
 
 const anyCase: fc.Arbitrary<Case> = fc.record({
-  shape: fc.constantFrom("mlp", "deep", "conv", "strided", "average", "maximum", "recurrent"),
+  shape: fc.constantFrom("mlp", "deep", "conv", "strided", "average", "maximum", "recurrent", "learned"),
   derivative: fc.constantFrom("fastSigmoid", "atan", "boxcar"),
   reset: fc.constantFrom("subtract", "zero"),
   synaptic: fc.boolean(),
@@ -85,6 +85,12 @@ function layersOf({ shape, width, masked }: Case): { input: number[]; layers: La
         input: [9],
         layers: [dense(width, { recurrent: true }), ...drop, dense(7, { recurrent: true }), dense(3)],
       };
+    case "learned": {
+      const learn = { learnDecay: true, learnThreshold: true };
+      const first = neuron({ threshold: 0.3, ...learn });
+      const layers = [conv2d(channels, 2), maxPool2d(2), first, ...drop, dense(7), neuron(learn), dense(3)];
+      return { input: [1, 5, 5], layers: [...layers, neuron(learn)] };
+    }
     case "average":
       return { input: [2, 6, 7], layers: [conv2d(channels, 3), avgPool2d(2), ...drop, dense(3)] };
     case "maximum":
@@ -130,6 +136,7 @@ function stagesOf(network: Network): TwinStage[] {
       stride: conv?.stride ?? 1,
       pool,
       weight: Float64Array.from(network.parameters.get(`${layer.name}.weight`).data),
+      ...learnedOf(network, (pool ? list[i + 2] : after).name),
       bias: Float64Array.from(network.parameters.get(`${layer.name}.bias`).data),
       recurrent:
         layer.kind === "dense" && layer.recurrent
@@ -140,6 +147,14 @@ function stagesOf(network: Network): TwinStage[] {
     from = neuronsOf(stage);
   });
   return stages;
+}
+
+function learnedOf(network: Network, name = ""): Partial<TwinStage> {
+  const of = (key: string) =>
+    network.parameters.names().includes(`${name}.${key}`)
+      ? Float64Array.from(network.parameters.get(`${name}.${key}`).data)
+      : undefined;
+  return { decay: of("decay"), threshold: of("threshold") };
 }
 
 interface Prepared {
@@ -232,7 +247,8 @@ describe("surrogate", () => {
             answers.flatMap(({ outputs }) => outputs),
           ),
         ).toBeLessThan(1e-4);
-        stagesOf(network).forEach(({ recurrent }, l) => {
+        const synapses = network.layers.filter(({ kind }) => kind === "dense" || kind === "conv2d");
+        stagesOf(network).forEach(({ recurrent, decay, threshold }, l) => {
           const { name } = network.neurons[l];
           const at = (of: (a: TwinAnswer, t: number) => ArrayLike<number>) =>
             Array.from({ length: c.steps }, (_, t) => answers.flatMap((a) => Array.from(of(a, t)))).flat();
@@ -247,15 +263,26 @@ describe("surrogate", () => {
           ).toBeLessThan(1e-4);
           const mean = (of: (a: TwinAnswer) => Float64Array) =>
             Array.from(of(answers[0]), (_, i) => answers.reduce((sum, a) => sum + of(a)[i], 0) / batch);
+          const weights = synapses[l].name;
+          for (const [key, learned, of] of [
+            ["decay", decay, (a: TwinAnswer) => a.decays[l]],
+            ["threshold", threshold, (a: TwinAnswer) => a.thresholds[l]],
+          ] as const) {
+            if (!learned) continue;
+            // One number, a sum that may cancel: measured against the largest of a sample.
+            const scale = Math.max(...answers.map((a) => Math.abs(of(a)[0])), 1e-6);
+            const difference = found.gradients[`${name}.${key}`].data[0] - mean(of)[0];
+            expect(Math.abs(difference) / scale, key).toBeLessThan(1e-3);
+          }
           if (recurrent) {
             const own = mean((a) => a.recurrents[l] ?? new Float64Array());
-            expect(error(found.gradients[`${name}.recurrent.weight`].data, own)).toBeLessThan(1e-3);
+            expect(error(found.gradients[`${weights}.recurrent.weight`].data, own)).toBeLessThan(1e-3);
           }
           const weight = mean((a) => a.weights[l]);
-          expect(error(found.gradients[`${name}.weight`].data, weight)).toBeLessThan(1e-3);
+          expect(error(found.gradients[`${weights}.weight`].data, weight)).toBeLessThan(1e-3);
           expect(
             error(
-              found.gradients[`${name}.bias`].data,
+              found.gradients[`${weights}.bias`].data,
               mean((a) => a.biases[l]),
             ),
           ).toBeLessThan(1e-3);
@@ -277,7 +304,11 @@ describe("surrogate", () => {
       fc.property(anyCase, (c) => {
         const random = generator(c.seed);
         const stages: TwinStage[] = [
-          stage([1, 4, 4], [2, 3, 3], 2, random, { average: c.masked, size: 2 }),
+          {
+            ...stage([1, 4, 4], [2, 3, 3], 2, random, { average: c.masked, size: 2 }),
+            decay: Float64Array.of(0.8),
+            threshold: Float64Array.of(0.4),
+          },
           {
             ...stage([2, 1, 1], [3, 1, 1], 0, random),
             recurrent: Float64Array.from({ length: 9 }, () => random() - 0.5),
@@ -294,6 +325,8 @@ describe("surrogate", () => {
             [s.weight, answer.weights[l]],
             [s.bias, answer.biases[l]],
             [s.recurrent, answer.recurrents[l]],
+            [s.decay, answer.decays[l]],
+            [s.threshold, answer.thresholds[l]],
           ]) {
             if (!values || !gradient) continue;
             const i = Math.floor(random() * values.length);
@@ -488,6 +521,8 @@ describe("surrogate", () => {
     expect((await make([dense(3, { recurrent: true }), dense(2)], other)).message).toContain(
       "no recurrent layers",
     );
+    const learning = [dense(3), neuron({ learnDecay: true }), dense(2), neuron({ readout: true })];
+    expect((await make(learning, other)).message).toContain("learns weights alone");
     const on = { method: lee(), loss: crossEntropy({ on: "rate" }) };
     expect((await make([dense(2)], on)).message).toContain("lee has one answer");
     expect((await failure(() => surrogate({ slope: 0 }))).message).toContain("slope");
