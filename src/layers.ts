@@ -322,13 +322,40 @@ export function residual(
   if (!Array.isArray(layers) || layers.length === 0)
     throw new ArgumentError("residual.layers", layers, "a list of layers that ends in conv2d");
   let product = 1;
-  for (const layer of layers) if (layer.kind === "conv2d") product *= layer.stride;
-  if (layers[layers.length - 1].kind !== "conv2d") {
-    throw new ArgumentError(
-      "residual.layers",
-      layers[layers.length - 1].kind,
-      "a block whose last layer is conv2d",
-    );
-  }
+  for (const layer of layers) if (layer?.kind === "conv2d") product *= layer.stride;
+  const last = layers[layers.length - 1];
+  if (last?.kind !== "conv2d")
+    throw new ArgumentError("residual.layers", last?.kind ?? last, "a block whose last layer is conv2d");
+  if (typeof conv !== "boolean") throw new ArgumentError("residual.conv", conv, "true or false");
   return { kind: "residual", layers, conv, stride: integer("residual.stride", stride ?? product, 1, 255) };
+}
+
+type Maker = (fields: never) => LayerDescriptor;
+
+const LAYERS: { readonly [K in LayerDescriptor["kind"]]: Maker } = {
+  conv2d: ({ out, kernel, ...rest }: Conv2dLayer) => conv2d(out, kernel, rest),
+  dense: ({ out, ...rest }: DenseLayer) => dense(out, rest),
+  avgPool2d: ({ size, ...rest }: AvgPool2dLayer) => avgPool2d(size, rest),
+  maxPool2d: ({ size, ...rest }: MaxPool2dLayer) => maxPool2d(size, rest),
+  earliestPool2d: ({ size, ...rest }: EarliestPool2dLayer) => earliestPool2d(size, rest),
+  batchNorm,
+  relu,
+  neuron,
+  dropout: ({ probability, ...rest }: DropoutLayer) => dropout(probability, rest),
+  residual: ({ layers, ...rest }: ResidualBlock) => residual(layers, rest),
+};
+
+/** Checks a descriptor that came from outside; `argument` names it in errors. Its fields come in a fixed order. */
+export function checkLayer<T extends LayerDescriptor>(argument: string, layer: T): T {
+  const kind = (layer as { readonly kind?: unknown } | null | undefined)?.kind;
+  if (typeof kind !== "string" || !Object.hasOwn(LAYERS, kind))
+    throw new ArgumentError(argument, kind ?? layer, `a layer: one of ${Object.keys(LAYERS).join(", ")}`);
+  const { kind: _, ...fields } = layer;
+  try {
+    return LAYERS[layer.kind](fields as never) as T;
+  } catch (error) {
+    if (!(error instanceof ArgumentError) || error.argument === undefined) throw error;
+    const field = error.argument.replace(/^\w+( options)?/, argument);
+    throw new ArgumentError(field, error.value, error.expected ?? "", { cause: error });
+  }
 }

@@ -1,6 +1,6 @@
 import { GENERATOR, GENERATOR_VERSION } from "./core/random.ts";
 import type { EncoderDescriptor } from "./encoders.ts";
-import { FormatError } from "./errors.ts";
+import { ArgumentError, FormatError } from "./errors.ts";
 import type { InitializerDescriptor } from "./initializers.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "./io/index.ts";
 import type { CanonicalLayer } from "./layers.ts";
@@ -160,7 +160,7 @@ export function readModel(bytes: Uint8Array): ModelFile {
   };
 }
 
-/** The training record of a checkpoint, its position checked; its settings are checked like a user's. */
+/** The training record of a checkpoint, its position checked. */
 export function trainingOf(file: ModelFile): TrainingRecord {
   const record = file.training;
   if (!record)
@@ -171,6 +171,14 @@ export function trainingOf(file: ModelFile): TrainingRecord {
   for (const key of ["epoch", "step", "correct", "counted", "seen", "skipped", "stale", "taken"] as const) {
     if (!Number.isSafeInteger(record[key]) || record[key] < 0) fail(key, record[key], "a whole number");
   }
+  for (const key of ["epochs", "batchSize", "samples"] as const) {
+    if (!Number.isSafeInteger(record[key]) || record[key] < 1)
+      fail(key, record[key], "a whole number from 1");
+  }
+  const batches = Math.ceil(record.samples / record.batchSize);
+  if (record.epoch > record.epochs) fail("epoch", record.epoch, `at most ${record.epochs}, its epochs`);
+  if (record.step >= batches) fail("step", record.step, `less than ${batches}, the batches of an epoch`);
+  if (record.taken >= 2 ** 32) fail("taken", record.taken, "less than 4294967296");
   if (!Number.isFinite(record.loss)) fail("loss", record.loss, "a number");
   if (typeof record.validates !== "boolean") fail("validates", record.validates, "true or false");
   const { best } = record;
@@ -181,6 +189,16 @@ export function trainingOf(file: ModelFile): TrainingRecord {
     Number.isFinite(best.accuracy);
   if (!found) fail("best", best, "null or { epoch, loss, accuracy }");
   return record;
+}
+
+/** Runs a check of what a file says: what a user would be told of an argument is told of a place in the file. */
+export function inFile<T>(place: string, check: () => T): T {
+  try {
+    return check();
+  } catch (cause) {
+    if (!(cause instanceof ArgumentError)) throw cause;
+    throw new FormatError(`${place}.${cause.argument}`, cause.value, cause.expected ?? "", { cause });
+  }
 }
 
 function json(key: string, text: string | undefined): object {

@@ -1,20 +1,21 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Control, Stream } from "../assembly/abi.ts";
 import { Engine } from "./core/engine.ts";
-import { type Extent, shapeOf, size } from "./core/geometry.ts";
+import { shapeOf, size } from "./core/geometry.ts";
 import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
-import { ArgumentError, FormatError, StateError } from "./errors.ts";
+import { ArgumentError, StateError } from "./errors.ts";
 import { type Evaluation, evaluate, predict } from "./evaluation.ts";
 import { differentiate, type GradientOptions, type Gradients } from "./gradients.ts";
 import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
 import { checkRange, type Samples } from "./inputs.ts";
 import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
 import { checkLoss, type LossDescriptor } from "./losses.ts";
+import { placeOf } from "./methods/flatten.ts";
 import { type MethodDescriptor, methodOf } from "./methods/index.ts";
 import type { Model } from "./methods/method.ts";
-import { type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
+import { inFile, type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
 import { type LayerMembranes, normalizeActivity } from "./normalize.ts";
 import { type Optimizer, OptimizerState, putGradients } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
@@ -59,9 +60,8 @@ const WHOLE_SEED = 2 ** 53 - 1;
  */
 export async function createNetwork(option: NetworkOptions): Promise<Network> {
   const known = ["input", "encoder", "method", "layers", "seed", "loss", "initializer", "build", "wasm"];
-  options("createNetwork", option, known);
-  const description = describe(option);
-  const network = await Network.open(description, option);
+  const description = describe(options("createNetwork", option, known));
+  const network = await Network.open(description, modelAsListed(description), option);
   network[INITIALIZE]();
   return network;
 }
@@ -77,19 +77,11 @@ export async function loadNetwork(
 ): Promise<Network> {
   options("loadNetwork options", option, ["build", "wasm"]);
   const file = readModel(bytes);
-  let description: NetworkDescription;
-  try {
-    description = describe(file.network);
-  } catch (cause) {
-    if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(
-      `__metadata__.network.${cause.argument}`,
-      cause.value,
-      cause.expected ?? "a valid network",
-      { cause },
-    );
-  }
-  const network = await Network.open(description, option);
+  const { description, model } = inFile("__metadata__.network", () => {
+    const description = describe(file.network);
+    return { description, model: modelOf(description) };
+  });
+  const network = await Network.open(description, model, option);
   try {
     network[RESTORE](file);
   } catch (error) {
@@ -130,10 +122,6 @@ function describe(
   }
   const canonical = chosen.expand(layers, checked);
   canonical.forEach((layer, i) => {
-    if ("initializer" in layer && layer.initializer !== undefined)
-      checkInitializer(`layers[${i}].initializer`, layer.initializer);
-  });
-  canonical.forEach((layer, i) => {
     if (layer.kind === "dense" && layer.recurrent && !chosen.recurrent)
       throw new ArgumentError(
         `layers[${i}].recurrent`,
@@ -166,6 +154,25 @@ function describe(
   };
 }
 
+/** The network's layers, if they fit each other. */
+function modelOf({ input, layers, method, encoder, loss }: NetworkDescription): Model {
+  const [channels, height = 1, width = 1] = input;
+  return methodOf(method).model({ channels, height, width }, layers, method, encoder, loss);
+}
+
+/** The same, errors naming places in the list that the user gave. */
+function modelAsListed(description: NetworkDescription): Model {
+  try {
+    return modelOf(description);
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw error;
+    const [all, index, field] = /^layers\[(\d+)\](.*)$/.exec(error.argument ?? "") ?? [];
+    const place = all && placeOf(description.layers[Number(index)]);
+    if (!place) throw error;
+    throw new ArgumentError(place + field, error.value, error.expected ?? "", { cause: error });
+  }
+}
+
 const INITIALIZE = Symbol("initialize");
 const RESTORE = Symbol("restore");
 
@@ -195,22 +202,11 @@ export class Network {
   /** @internal */
   static async open(
     description: NetworkDescription,
+    model: Model,
     option: { build?: "auto" | Build; wasm?: WasmSource },
   ): Promise<Network> {
-    const [channels, height = 1, width = 1] = description.input;
-    const extent: Extent = { channels, height, width };
-    const method = methodOf(description.method);
-    const model = method.model(
-      extent,
-      description.layers,
-      description.method,
-      description.encoder,
-      description.loss,
-    );
-    return new Network(
-      description,
-      await Engine.create(model, description.seed, { build: option.build, wasm: option.wasm }),
-    );
+    const { build, wasm } = option;
+    return new Network(description, await Engine.create(model, description.seed, { build, wasm }));
   }
 
   /** @internal */

@@ -55,6 +55,11 @@ export interface StepOptions {
   readonly clip?: ClipBounds | null;
 }
 
+/** Names of the tensors that an optimizer keeps beside each parameter. */
+export function stateNames(descriptor: OptimizerDescriptor): readonly string[] {
+  return FORMS[descriptor.kind](descriptor as never).tensors;
+}
+
 /** The state of an optimizer in the core's memory, and the program that takes its steps. */
 export class OptimizerState {
   readonly descriptor: OptimizerDescriptor;
@@ -99,7 +104,7 @@ export class OptimizerState {
     const [, first, second] = this.#form.hyper;
     const powers = [1, 1];
     // The same products, one after the other, as the core forms.
-    for (let k = 0; k < steps; k++) {
+    for (let k = 0; k < steps && (powers[0] > 0 || powers[1] > 0); k++) {
       powers[0] *= first;
       powers[1] *= second;
     }

@@ -53,6 +53,13 @@ export function openParameters(runner: Runner): Parameters {
 /** Puts a file's parameters into the network; all are checked before any is written. */
 export function restoreParameters(runner: Runner, file: ModelFile): void {
   const { engine } = runner;
+  checkParameters(runner, file).forEach((array, i) => {
+    engine.scatter(i, array, engine.parameter(i));
+  });
+}
+
+/** The values of a file's parameters, if they are those of the network. */
+export function checkParameters(runner: Runner, file: ModelFile): Float32Array[] {
   const specs = runner.model.parameters;
   const names = new Set(file.parameters.keys());
   const arrays = specs.map((spec) => {
@@ -63,9 +70,7 @@ export function restoreParameters(runner: Runner, file: ModelFile): void {
     const known = specs.map((spec) => spec.name).join(", ");
     throw new FormatError(`tensor "${name}"`, "an unknown tensor", `only ${known}`);
   }
-  arrays.forEach((array, i) => {
-    engine.scatter(i, array, engine.parameter(i));
-  });
+  return arrays;
 }
 
 function product(shape: readonly number[]): number {

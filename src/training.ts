@@ -2,15 +2,17 @@ import type { Dataset } from "./data/dataset.ts";
 import { FormatError, StateError } from "./errors.ts";
 import { recordsOf } from "./gradients.ts";
 import {
+  inFile,
   type ModelFile,
   readModel,
   type TrainingPosition,
   type TrainingRecord,
+  type TrainingSettings,
   trainingOf,
   writeModel,
 } from "./model-file.ts";
-import type { OptimizerState } from "./optimizer.ts";
-import { checkTensor, type Parameters, restoreParameters } from "./parameters.ts";
+import { type OptimizerState, stateNames } from "./optimizer.ts";
+import { checkParameters, checkTensor, type Parameters, restoreParameters } from "./parameters.ts";
 import type { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
 import { type Progress, type TrainingCounts, TrainingRun } from "./training-run.ts";
@@ -49,7 +51,12 @@ export class Trainer {
     const file = resume === undefined ? undefined : readModel(resume);
     const record = file && trainingOf(file);
     if (file) this.#checkSame(file);
+    if (record)
+      inFile("__metadata__.training", () =>
+        fitSettings({}, record, runner, record.samples, record.validation),
+      );
     const settings = fitSettings(option, record, runner, samples.count, held);
+    if (file) this.#checkTensors(file, settings);
     const keep = recordsOf(option.record ?? [], runner.model);
     runner.requireIdle("fit");
     this.dispose();
@@ -121,6 +128,28 @@ export class Trainer {
         "a checkpoint of this very network: same input, encoder, method, layers, loss and seed",
       );
     }
+  }
+
+  /** Refuses a checkpoint whose tensors are not those that `settings` ask for, before anything is changed. */
+  #checkTensors(file: ModelFile, { optimizer }: TrainingSettings): void {
+    checkParameters(this.#runner, file);
+    const specs = this.#runner.model.parameters;
+    const check = (group: string, tensors: ReadonlyMap<string, Tensor>, prefixes: readonly string[]) => {
+      const known = new Map(
+        prefixes.flatMap((prefix) => specs.map((spec) => [prefix + spec.name, spec.shape])),
+      );
+      for (const [name, shape] of known) checkTensor(`${group}/${name}`, tensors.get(name), shape);
+      for (const name of tensors.keys()) {
+        if (!known.has(name))
+          throw new FormatError(`tensor "${group}/${name}"`, "an unknown tensor", "none of this name");
+      }
+    };
+    check(
+      "optimizer",
+      file.state,
+      stateNames(optimizer).map((kind) => `${kind}.`),
+    );
+    check("best", file.best, file.best.size > 0 ? [""] : []);
   }
 
   #restoreState(state: OptimizerState, file: ModelFile): void {

@@ -1,18 +1,12 @@
 import { ArgumentError } from "../errors.ts";
-import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
+import { type CanonicalLayer, checkLayer, type LayerDescriptor } from "../layers.ts";
 
-const KINDS = [
-  "conv2d",
-  "dense",
-  "avgPool2d",
-  "maxPool2d",
-  "earliestPool2d",
-  "batchNorm",
-  "relu",
-  "neuron",
-  "dropout",
-  "residual",
-];
+const places = new WeakMap<CanonicalLayer, string>();
+
+/** Where in the user's list a layer of the canonical list comes from, e.g. `layers[1].layers[0]`, if it comes from there. */
+export function placeOf(layer: CanonicalLayer | undefined): string | undefined {
+  return layer && places.get(layer);
+}
 
 /** The user's list with residual blocks written out and every layer named after its place, unless it has a name. */
 export function flatten(layers: readonly LayerDescriptor[]): CanonicalLayer[] {
@@ -20,29 +14,25 @@ export function flatten(layers: readonly LayerDescriptor[]): CanonicalLayer[] {
     throw new ArgumentError("layers", layers, "a list of at least one layer");
   }
   const list: CanonicalLayer[] = [];
-  const visit = (layer: LayerDescriptor, argument: string): void => {
-    if (typeof layer !== "object" || layer === null || !KINDS.includes(layer.kind)) {
-      throw new ArgumentError(
-        argument,
-        (layer as { kind?: unknown } | null)?.kind ?? layer,
-        `a layer: one of ${KINDS.join(", ")}`,
-      );
-    }
+  const visit = (given: LayerDescriptor, argument: string): void => {
+    const layer = checkLayer(argument, given);
     if (layer.kind !== "residual") {
       const name = layer.name ?? `layer${list.length}`;
       list.push(layer.kind === "neuron" ? layer : { ...layer, name });
-      return;
+    } else {
+      const before = lastSpiking(list);
+      if (before === undefined)
+        throw new ArgumentError(argument, "residual", "a spiking layer in front of a residual block");
+      layer.layers.forEach((inner, i) => {
+        visit(inner, `${argument}.layers[${i}]`);
+      });
+      const last = list[list.length - 1];
+      if (last.kind !== "conv2d")
+        throw new ArgumentError(argument, last.kind, "a block whose last layer is conv2d");
+      const shortcut = { from: before, conv: layer.conv, stride: layer.stride };
+      list[list.length - 1] = checkLayer(argument, { ...last, shortcut });
     }
-    const before = lastSpiking(list);
-    if (before === undefined)
-      throw new ArgumentError(argument, "residual", "a spiking layer in front of a residual block");
-    layer.layers.forEach((inner, i) => {
-      visit(inner, `${argument}.layers[${i}]`);
-    });
-    const last = list[list.length - 1];
-    if (last.kind !== "conv2d")
-      throw new ArgumentError(argument, last.kind, "a block whose last layer is conv2d");
-    list[list.length - 1] = { ...last, shortcut: { from: before, conv: layer.conv, stride: layer.stride } };
+    places.set(list[list.length - 1], argument);
   };
   layers.forEach((layer, i) => {
     visit(layer, `layers[${i}]`);
