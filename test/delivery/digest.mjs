@@ -90,6 +90,31 @@ const CASES = {
     },
     fit: {},
   }),
+  "surrogate-direct": ({ adam, dense, direct, dropout, neuron, surrogate }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: direct({ steps: 10 }),
+      method: surrogate({ decay: 0.9 }),
+      layers: [
+        dense(70, { recurrent: true }),
+        neuron({ learnDecay: true, learnThreshold: true }),
+        dropout(0.2),
+        dense(CLASSES),
+        neuron(),
+      ],
+    },
+    fit: { optimizer: adam({ rate: 0.005 }) },
+  }),
+  "surrogate-latency": ({ adam, avgPool2d, conv2d, crossEntropy, dense, latency, maxPool2d, surrogate }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: latency({ steps: 10, noise: 1 }),
+      method: surrogate({ derivative: "atan", synapticDecay: 0.6, reset: "zero", threshold: 0.4 }),
+      layers: [conv2d(8, 5, { padding: 2 }), maxPool2d(2), conv2d(10, 3), avgPool2d(2), dense(CLASSES)],
+      loss: crossEntropy({ on: "rate" }),
+    },
+    fit: { optimizer: adam({ rate: 0.005 }) },
+  }),
 };
 
 /**
