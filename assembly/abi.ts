@@ -9,7 +9,7 @@
 // Every address that depends on where the program is (step, sample, block, rank) goes through a view.
 
 /** Raised whenever the meaning of a program, or the bits of any result, changes. */
-export const ABI_VERSION: i32 = 1;
+export const ABI_VERSION = 1;
 
 /** Instructions. */
 export const enum Op {
@@ -263,7 +263,8 @@ export const enum Deliver {
   Size = 28,
 }
 
-export const NOWHERE: u32 = 0xffffffff;
+/** In a table of offsets: this position reaches nothing. All bits are set. */
+export const NOWHERE = -1;
 
 /** One event on its way through a synapse; the list is the rank's scratch. */
 export const enum Event {
@@ -276,10 +277,10 @@ export const enum Event {
 }
 
 /** Events handled in one go; longer lists are walked in chunks, in order. */
-export const EVENT_CHUNK: i32 = 256;
+export const EVENT_CHUNK = 256;
 
 /** Bytes of a rank's event scratch: cursor, then the list. */
-export const EVENT_SCRATCH: i32 = 16 + 256 * 20;
+export const EVENT_SCRATCH = 16 + 256 * 20;
 
 /** `lee` spiking layer, membrane accumulated in place in the synapse's bordered target. */
 export const enum Lee {
@@ -772,7 +773,7 @@ export const enum Clip {
 }
 
 /** Most blocks of samples a batch is cut into; each has a gradient buffer of its own. */
-export const MAX_BLOCKS: i32 = 8;
+export const MAX_BLOCKS = 8;
 
 /** Streams of random numbers, part of the key. */
 export const enum Stream {

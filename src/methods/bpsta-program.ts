@@ -430,7 +430,7 @@ class Part {
     const train = purpose.mode === "train";
     let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
     const { transits } = this.stage;
-    const ends = transits.findLastIndex(({ kind }) => kind !== "dropout");
+    const ends = transits.reduce((last, { kind }, i) => (kind === "dropout" ? last : i), -1);
     for (const [i, transit] of transits.entries()) {
       const from = at;
       const { layout } = transit;
