@@ -82,6 +82,7 @@ export const enum Op {
   StdbpBackward,
   DecolleTrace, // trace record
   DecolleForward, // decolle record
+  DecolleDense, // decolle dense record: all steps
   DecollePool, // decolle record
   DecolleScore, // local record
   DecolleRegularize, // local record
@@ -529,6 +530,24 @@ export const enum Decolle {
   PooledBits = 104, // view
   Size = 108,
 }
+
+/** All steps of a dense layer of `decolle` for one sample whose input is plain spikes. */
+export const enum DecolleDense {
+  Neuron = 0, // decolle record with filtered currents
+  Activity = 4, // activity record of the input: bits without amplitude
+  Weight = 8, // view
+  Stride = 12, // bytes between the weights of two inputs
+  Steps = 16,
+  List = 20, // view of scratch: row offsets of the spikes of as many steps as it holds
+  ListBytes = 24, // at least four an input
+  Starts = 28, // view of scratch: DENSE_STEPS + 1 addresses in it
+  Outputs = 32, // real outputs
+  Operations = 36, // view of the u64 that counts operations, or 0
+  Size = 40,
+}
+
+/** Most steps that a dense layer takes between two looks at its input. */
+export const DENSE_STEPS: i32 = 256;
 
 /** A layer's own loss through its readout. */
 export const enum Local {

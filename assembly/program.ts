@@ -15,6 +15,7 @@ import { reduce } from "./learn/reduce";
 import { sgd } from "./learn/sgd";
 import { nudgeSilent, timesLoss, weightSumPenalty } from "./learn/times";
 import { bpstaBackward, bpstaForward, vote, voteBackward } from "./neuron/bpsta";
+import { decolleDense } from "./neuron/decolle-dense";
 import { decolleForward, decollePool, decolleTrace } from "./neuron/decolle";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
 import { stdbpBackward, stdbpForward } from "./neuron/stdbp-layer";
@@ -290,6 +291,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.DecolleForward:
         decolleForward(operand(pc, 0), frame);
+        break;
+      case Op.DecolleDense:
+        decolleDense(operand(pc, 0), frame);
         break;
       case Op.DecollePool:
         decollePool(operand(pc, 0), frame);

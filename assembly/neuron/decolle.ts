@@ -27,7 +27,7 @@ function settle4(x: v128): v128 {
 
 /** Four places of the double filter: P, then Q with input x; gives P. */
 @inline
-function filter4(p: usize, q: usize, x: v128, a: f32, a1: f32, b: f32, b1: f32): v128 {
+export function filter4(p: usize, q: usize, x: v128, a: f32, a1: f32, b: f32, b1: f32): v128 {
   const old = v128.load(q);
   const trace = settle4(f32x4.add(f32x4.mul(f32x4.splat(a), v128.load(p)), f32x4.mul(f32x4.splat(a1), old)));
   v128.store(p, trace);
@@ -36,12 +36,28 @@ function filter4(p: usize, q: usize, x: v128, a: f32, a1: f32, b: f32, b1: f32):
 }
 
 @inline
-function filter1(p: usize, q: usize, x: f32, a: f32, a1: f32, b: f32, b1: f32): f32 {
+export function filter1(p: usize, q: usize, x: f32, a: f32, a1: f32, b: f32, b1: f32): f32 {
   const old = load<f32>(q);
   const trace = settle(a * load<f32>(p) + a1 * old);
   store<f32>(p, trace);
   store<f32>(q, settle(b * old + b1 * x));
   return trace;
+}
+
+/** Four places of R, with the spikes of the step before as four bits; gives R. */
+@inline
+export function refract4(r: usize, fired: u32, rho: f32, kick: f32): v128 {
+  const s = i32x4.ne(v128.and(i32x4.splat(fired), i32x4(1, 2, 4, 8)), i32x4.splat(0));
+  const rest = settle4(f32x4.sub(f32x4.mul(f32x4.splat(rho), v128.load(r)), v128.and(f32x4.splat(kick), s)));
+  v128.store(r, rest);
+  return rest;
+}
+
+@inline
+export function refract1(r: usize, fired: u32, rho: f32, kick: f32): f32 {
+  const rest = settle(rho * load<f32>(r) - (fired & 1 ? kick : 0));
+  store<f32>(r, rest);
+  return rest;
 }
 
 /** One step of the traces in front of a synapse. */
@@ -120,21 +136,16 @@ export function decolleForward(neuron: usize, frame: usize): void {
         const r = refractory + dense;
         const fired = old >> (k << 2);
         if (ASC_FEATURE_SIMD) {
-          // Lanes of the four bits of the step before.
-          const s = i32x4.ne(v128.and(i32x4.splat(fired), i32x4(1, 2, 4, 8)), i32x4.splat(0));
-          const rest = f32x4.sub(f32x4.mul(f32x4.splat(rho), v128.load(r)), v128.and(f32x4.splat(kick), s));
-          v128.store(r, settle4(rest));
+          const rest = refract4(r, fired, rho, kick);
           const current = filtered
             ? f32x4.add(filter4(p + dense, q + dense, v128.load(u), a, a1, b, b1), v128.load(bias + c))
             : v128.load(u);
-          const membrane = f32x4.add(current, settle4(rest));
+          const membrane = f32x4.add(current, rest);
           v128.store(u, membrane);
           word |= i32x4.bitmask(f32x4.gt(membrane, f32x4.splat(0))) << (k << 2);
         } else {
           for (let lane: usize = 0; lane < 16; lane += 4) {
-            const s = (fired >> ((lane as u32) >> 2)) & 1;
-            const rest = settle(rho * load<f32>(r + lane) - (s ? kick : 0));
-            store<f32>(r + lane, rest);
+            const rest = refract1(r + lane, fired >> ((lane as u32) >> 2), rho, kick);
             const current = filtered
               ? filter1(p + dense + lane, q + dense + lane, load<f32>(u + lane), a, a1, b, b1) + load<f32>(bias + c + lane)
               : load<f32>(u + lane);

@@ -26,7 +26,17 @@ function chain16(to: usize, from: usize, base: usize, list: usize, count: u32): 
       c = v128.load(from, 32);
       d = v128.load(from, 48);
     }
-    for (; list < end; list += ENTRY) {
+    for (; list + 2 * ENTRY <= end; list += 2 * ENTRY) {
+      const row = base + load<u32>(list);
+      const x = v128.load32_splat(list, 4);
+      const next = base + load<u32>(list, 8);
+      const y = v128.load32_splat(list, 12);
+      a = f32x4.add(f32x4.add(a, f32x4.mul(v128.load(row), x)), f32x4.mul(v128.load(next), y));
+      b = f32x4.add(f32x4.add(b, f32x4.mul(v128.load(row, 16), x)), f32x4.mul(v128.load(next, 16), y));
+      c = f32x4.add(f32x4.add(c, f32x4.mul(v128.load(row, 32), x)), f32x4.mul(v128.load(next, 32), y));
+      d = f32x4.add(f32x4.add(d, f32x4.mul(v128.load(row, 48), x)), f32x4.mul(v128.load(next, 48), y));
+    }
+    if (list < end) {
       const row = base + load<u32>(list);
       const x = v128.load32_splat(list, 4);
       a = f32x4.add(a, f32x4.mul(v128.load(row), x));

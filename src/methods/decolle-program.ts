@@ -3,7 +3,9 @@ import {
   ActivityKind,
   BackwardFlags,
   Bias,
+  DENSE_STEPS,
   Decolle,
+  DecolleDense,
   Local,
   Op,
   Product,
@@ -39,8 +41,11 @@ export function lowerDecolle(
   const stem = new Stem(plan, purpose, bindings, input, encoder, classes, layers.length + 1, schedule, train);
   const context = { stem, descriptor, purpose, train };
   let activity = stem.activity;
+  // Spikes that all count 1 are walked as bits.
+  let plain = encoder.kind === "latency" || (encoder.kind === "poisson" && !encoder.signed);
   const parts = layers.map((layer, i) => {
-    const part = new Part(context, layer, i, activity, i === layers.length - 1);
+    const part = new Part(context, layer, i, activity, plain, i === layers.length - 1);
+    plain = true;
     activity = part.activity;
     return part;
   });
@@ -69,7 +74,7 @@ export function lowerDecolle(
       if (!live) stem.clear(stem.losses, 4);
       for (const part of parts) {
         if (!live) part.begin();
-        plan.loop(Op.ForSteps, [steps, 1], () => part.inferStep());
+        part.infer();
       }
     });
   });
@@ -82,6 +87,9 @@ interface Context {
   readonly purpose: Purpose;
   readonly train: boolean;
 }
+
+/** Scratch for the spikes of some steps of a dense layer's input: half of a first-level cache. */
+const LIST_BYTES = 16384;
 
 /** One layer of a program: its memory, its records, and what is emitted for a step. */
 class Part {
@@ -103,6 +111,7 @@ class Part {
   readonly #neuron: number;
   readonly #readout: { bias: number; synapse: number };
   readonly #score: number;
+  readonly #wholeSample: number;
   readonly #scored: boolean;
   readonly #trace: number;
   readonly #delta: number;
@@ -111,7 +120,14 @@ class Part {
   readonly #biasBackward: number;
   readonly #turned: { from: number; to: number };
 
-  constructor(context: Context, layer: DecolleLayer, index: number, source: number, last: boolean) {
+  constructor(
+    context: Context,
+    layer: DecolleLayer,
+    index: number,
+    source: number,
+    plain: boolean,
+    last: boolean,
+  ) {
     const { stem, descriptor, purpose, train } = context;
     const { plan } = stem;
     const { layout, pooled, geometry } = layer;
@@ -194,6 +210,7 @@ class Part {
           [Trace.BetaRest]: rest(beta),
         })
       : 0;
+    this.#wholeSample = !train && this.#dense && plain ? this.#wholeSampleOf(source) : 0;
     const real = { [Bias.Stride]: stride, [Bias.Rows]: layout.rows, [Bias.RowLength]: layout.rowLength };
     this.#start = plan.record(Bias.Size, {
       ...real,
@@ -322,15 +339,43 @@ class Part {
     stem.plan.emit(Op.Transpose, to, from, pooled.length, descriptor.classes, readout.geometry.weightStride);
   }
 
-  inferStep(): void {
+  /** A dense layer that takes all steps of plain spikes at once. */
+  #wholeSampleOf(source: number): number {
     const { stem, purpose } = this.#context;
-    this.#current();
-    if (purpose.count) stem.plan.emit(Op.CountOperations, this.#synapse, stem.operations);
-    this.#spike();
-    if (!this.#scored) return;
-    stem.plan.loop(Op.FromStep, [this.#context.descriptor.burnIn], () => {
-      this.#read();
-      stem.plan.emit(Op.DecolleScore, this.#score);
+    const { plan } = stem;
+    const { from, geometry, layout, weight } = this.#layer;
+    const bytes = Math.max(from.length * 4, LIST_BYTES);
+    return plan.record(DecolleDense.Size, {
+      [DecolleDense.Neuron]: this.#neuron,
+      [DecolleDense.Activity]: source,
+      [DecolleDense.Weight]: stem.parameter(weight),
+      [DecolleDense.Stride]: geometry.weightStride,
+      [DecolleDense.Steps]: stem.steps,
+      [DecolleDense.List]: plan.perRank(bytes),
+      [DecolleDense.ListBytes]: bytes,
+      [DecolleDense.Starts]: plan.perRank((DENSE_STEPS + 1) * 4),
+      [DecolleDense.Outputs]: layout.extent.channels,
+      [DecolleDense.Operations]: purpose.count ? stem.operations : 0,
+    });
+  }
+
+  /** Emits all steps of a sample. */
+  infer(): void {
+    const { stem, purpose, descriptor } = this.#context;
+    const { plan } = stem;
+    if (this.#wholeSample) plan.emit(Op.DecolleDense, this.#wholeSample);
+    if (this.#wholeSample && !this.#scored) return;
+    plan.loop(Op.ForSteps, [stem.steps, 1], () => {
+      if (!this.#wholeSample) {
+        this.#current();
+        if (purpose.count) plan.emit(Op.CountOperations, this.#synapse, stem.operations);
+        this.#spike();
+      }
+      if (!this.#scored) return;
+      plan.loop(Op.FromStep, [descriptor.burnIn], () => {
+        this.#read();
+        plan.emit(Op.DecolleScore, this.#score);
+      });
     });
   }
 
