@@ -135,7 +135,8 @@ function named<T extends { readonly kind: string }>(layer: T, name: string | und
 
 /**
  * Two-dimensional convolution: input `[C, H, W]`, output `[out, H', W']` with
- * `H' = floor((H + 2·padding - kernel) / stride) + 1`. Weights `[out, C, kernel, kernel]`, no bias.
+ * `H' = floor((H + 2·padding - kernel) / stride) + 1`. Weights `[out, C, kernel, kernel]`; biases `[out]` where
+ * the method has them (all but `lee` and `stdbp`).
  *
  * @param out number of output channels
  * @param kernel side of the square kernel
@@ -180,7 +181,8 @@ export function conv2d(
 }
 
 /**
- * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`, no bias.
+ * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`; biases
+ * `[out]` where the method has them (all but `lee` and `stdbp`).
  *
  * @param out number of output neurons
  * @param option `name` (`layer` and its place in the list); `recurrent` (false; `surrogate` only): the spikes of its own
@@ -203,7 +205,8 @@ export function dense(
 /**
  * Average pooling over windows of `size`×`size` that do not overlap; input `[C, H, W]`, output
  * `[C, floor(H / size), floor(W / size)]`. With `lee` the pool spikes: `u = v + mean of the window`, `s = u > threshold`,
- * `v = s ? 0 : u`, without leak (Lee et al. 2020, threshold 0.75).
+ * `v = s ? 0 : u`, without leak (Lee et al. 2020, threshold 0.75). With `surrogate` it
+ * averages currents in front of a neuron, and has no threshold.
  *
  * @throws ArgumentError unless `size` is a positive integer and `threshold` a positive number
  */
