@@ -547,7 +547,7 @@ export const enum DecolleDense {
 }
 
 /** Most steps that a dense layer takes between two looks at its input. */
-export const DENSE_STEPS: i32 = 256;
+export const DENSE_STEPS = 256;
 
 /** A layer's own loss through its readout. */
 export const enum Local {
