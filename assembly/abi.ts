@@ -75,6 +75,12 @@ export const enum Op {
   BpstaBackward,
   Vote, // vote record
   VoteBackward,
+  BypassForward, // bpsta record; see neuron/bypass.ts
+  BypassBackward,
+  MaxValuesForward, // max pool record
+  MaxValuesBackward,
+  VoteValues, // vote record
+  MeanFrame, // destination view, source view, f32 elements, frames, bytes between frames
   SurrogateForward,
   SurrogateBackward,
   SurrogateLearn,

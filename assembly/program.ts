@@ -16,6 +16,14 @@ import { sgd } from "./learn/sgd";
 import { nudgeSilent, timesLoss, weightSumPenalty } from "./learn/times";
 import { bpstaBackward, bpstaForward, vote, voteBackward } from "./neuron/bpsta";
 import { decolleDense } from "./neuron/decolle-dense";
+import {
+  bypassBackward,
+  bypassForward,
+  maxValuesBackward,
+  maxValuesForward,
+  meanFrame,
+  voteValues,
+} from "./neuron/bypass";
 import { decolleForward, decollePool, decolleTrace } from "./neuron/decolle";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
 import { stdbpBackward, stdbpForward } from "./neuron/stdbp-layer";
@@ -270,6 +278,24 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.VoteBackward:
         voteBackward(operand(pc, 0), frame);
+        break;
+      case Op.BypassForward:
+        bypassForward(operand(pc, 0), frame);
+        break;
+      case Op.BypassBackward:
+        bypassBackward(operand(pc, 0), frame);
+        break;
+      case Op.MaxValuesForward:
+        maxValuesForward(operand(pc, 0), frame);
+        break;
+      case Op.MaxValuesBackward:
+        maxValuesBackward(operand(pc, 0), frame);
+        break;
+      case Op.VoteValues:
+        voteValues(operand(pc, 0), frame);
+        break;
+      case Op.MeanFrame:
+        meanFrame(at(operand(pc, 0), frame), at(operand(pc, 1), frame), operand(pc, 2), operand(pc, 3), operand(pc, 4));
         break;
       case Op.SurrogateForward:
         surrogateForward(operand(pc, 0), frame);

@@ -35,6 +35,8 @@ export interface GradientOptions {
   readonly record?: readonly RecordKind[];
   /** Masks `[B, …layer shape]` of 0 and 1/(1-p) by layer name, instead of random ones. */
   readonly dropoutMasks?: Readonly<Record<string, Float32Array>>;
+  /** `bpsta` only: of the ordinary network that is left without the neurons, as in `fit`. Default false. */
+  readonly bypassNeurons?: boolean;
   /** Key of the random numbers. Default 0. */
   readonly epoch?: number;
   /** Index of the first sample in the key of the random numbers. Default 0. */
@@ -55,6 +57,21 @@ export function recordsOf(record: readonly RecordKind[], model: Model): Purpose[
   };
 }
 
+/** Whether the model's neurons are to be bypassed, if they can be. */
+export function checkBypass(bypass: boolean, model: Model, record: readonly RecordKind[]): boolean {
+  if (typeof bypass !== "boolean") throw new ArgumentError("bypassNeurons", bypass, "true or false");
+  if (bypass && !model.bypass) {
+    throw new ArgumentError(
+      "bypassNeurons",
+      true,
+      "false: only bpsta() with direct() or spikes() makes an ordinary network without its neurons",
+    );
+  }
+  if (bypass && record.length > 0)
+    throw new ArgumentError("record", record, "nothing where neurons are bypassed: they have no spikes");
+  return bypass;
+}
+
 /** Loss, answers and gradients of a batch: of the network's loss, or of the caller's by `given` = dL/dy. */
 export async function differentiate(
   runner: Runner,
@@ -63,8 +80,8 @@ export async function differentiate(
   given: Float32Array | undefined,
   option: GradientOptions,
 ): Promise<Gradients> {
-  options("gradients options", option, ["record", "dropoutMasks", "epoch", "firstSample"]);
-  const { record = [], dropoutMasks, epoch = 0, firstSample = 0 } = option;
+  options("gradients options", option, ["record", "dropoutMasks", "bypassNeurons", "epoch", "firstSample"]);
+  const { record = [], dropoutMasks, bypassNeurons = false, epoch = 0, firstSample = 0 } = option;
   integer("epoch", epoch, 0);
   integer("firstSample", firstSample, 0);
   if (given && runner.model.local) {
@@ -74,13 +91,15 @@ export async function differentiate(
   }
   const { count } = samples;
   const keep = recordsOf(record, runner.model);
+  const bypass = checkBypass(bypassNeurons, runner.model, record);
   if (dropoutMasks) checkMasks(runner, dropoutMasks, count);
   const purpose = runner.purpose("train", count, {
     record: keep,
     masks: dropoutMasks !== undefined,
     given: given !== undefined,
+    bypass,
   });
-  const key = `gradients ${Object.values(keep)} ${purpose.masks} ${purpose.given}`;
+  const key = `gradients ${Object.values(keep)} ${purpose.masks} ${purpose.given} ${bypass}`;
   return await runner.alone(async () => {
     const { engine } = runner;
     const lowered = engine.lower(key, purpose);

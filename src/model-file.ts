@@ -46,6 +46,7 @@ export interface TrainingSettings {
   readonly keepBest: boolean;
   readonly patience: number | null;
   readonly onNonFinite: "throw" | "skip";
+  readonly bypassNeurons: boolean;
 }
 
 /** How far a training run has come. */

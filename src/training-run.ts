@@ -133,10 +133,11 @@ export class TrainingRun {
   #purpose(): Purpose {
     const learn = (plan: Plan) => this.state.emit(plan);
     const record = this.#keep;
+    const bypass = this.settings.bypassNeurons;
     return this.#runner.purpose(
       "train",
       this.#capacity,
-      this.#runner.model.online ? { record, learn } : { record },
+      this.#runner.model.online ? { record, learn } : { record, bypass },
     );
   }
 

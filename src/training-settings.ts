@@ -1,5 +1,6 @@
 import type { Dataset } from "./data/dataset.ts";
 import { ArgumentError } from "./errors.ts";
+import { checkBypass } from "./gradients.ts";
 import { layerOf } from "./initializers.ts";
 import type { RecordKind } from "./methods/method.ts";
 import type { TrainingRecord, TrainingSettings } from "./model-file.ts";
@@ -50,6 +51,13 @@ export interface FitOptions {
    * it. In both cases parameters, running statistics and optimizer are those before the batch. Default `"throw"`.
    */
   readonly onNonFinite?: "throw" | "skip";
+  /**
+   * `bpsta` with `direct()` or `spikes()` only: trains the same weights as an ordinary network, neurons handing on their
+   * current, in one step (on the mean of a sample's frames). A short run of this first gives each class voters that spike
+   * when the neurons come back: those silent from the start get no gradient. Validation is of the spiking network.
+   * Default false.
+   */
+  readonly bypassNeurons?: boolean;
   /** Bytes of `checkpoint()`: go on from there. Settings left out are the checkpoint's; only `epochs` may differ. */
   readonly resume?: Uint8Array;
   /** What to keep of every layer of each batch, as `gradients` does, for `Progress.records`: memory that grows with T. */
@@ -72,6 +80,7 @@ const KNOWN = [
   "keepBest",
   "patience",
   "onNonFinite",
+  "bypassNeurons",
   "resume",
   "record",
   "signal",
@@ -113,6 +122,11 @@ export function fitSettings(
       "throw",
       "skip",
     ]),
+    bypassNeurons: checkBypass(
+      option.bypassNeurons ?? record?.bypassNeurons ?? false,
+      runner.model,
+      option.record ?? [],
+    ),
   };
   if (settings.patience !== null) integer("patience", settings.patience, 1);
   if (record) checkSame(settings, record);

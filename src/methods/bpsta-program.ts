@@ -1,32 +1,19 @@
-import {
-  Activity,
-  ActivityKind,
-  BackwardFlags,
-  Bias,
-  Bpsta,
-  MaxPool,
-  Norm,
-  Op,
-  Output,
-  Vote,
-} from "../../assembly/abi.ts";
+import { Activity, ActivityKind, BackwardFlags, Bpsta, MaxPool, Op } from "../../assembly/abi.ts";
 import type { Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
-import type { EncoderDescriptor } from "../encoders.ts";
-import type { LossDescriptor } from "../losses.ts";
-import type { BpstaDescriptor, NormStage, Stage } from "./bpsta.ts";
-import { lossFields, Stem } from "./common.ts";
+import type { Stage } from "./bpsta.ts";
+import {
+  type Adder,
+  affineView,
+  answerOf,
+  type BpstaNetwork,
+  biasRecord,
+  keepStatistics,
+  normRecord,
+  phases,
+} from "./bpsta-parts.ts";
+import { Stem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
-
-/** What a `bpsta` program is made from. */
-export interface BpstaNetwork {
-  readonly stages: readonly Stage[];
-  readonly input: Layout;
-  readonly classes: number;
-  readonly descriptor: BpstaDescriptor;
-  readonly encoder: EncoderDescriptor;
-  readonly loss: LossDescriptor;
-}
 
 /**
  * Currents in front of batch normalisation are needed twice. As long as those of a batch fit in this many bytes they are
@@ -64,7 +51,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     parts.push(new Part(stem, network, stage, i, parts[i - 1], batched, sweeps, budget));
   });
   const last = parts[parts.length - 1];
-  const answer = answerOf(network, stem, last);
+  const answer = answerOf(network, stem, last.bits, last.delivered);
   const samples = (body: () => void) => (batched ? plan.loop(Op.ForSamples, [], body) : body());
   const up = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 1], body);
 
@@ -135,27 +122,6 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     const flags = BackwardFlags.Weight | (before ? BackwardFlags.Deliver : 0);
     plan.emit(Op.SweepBackward, part.synapse.backward, stem.steps, flags);
   };
-  /** Per-sample work is collected; batch statistics cut it into phases. */
-  const phases = (body: (add: (step: () => void) => void, cut: (step: () => void) => void) => void) => {
-    let steps: (() => void)[] = [];
-    const flush = () => {
-      const now = steps;
-      steps = [];
-      if (now.length)
-        samples(() => {
-          for (const step of now) step();
-        });
-    };
-    body(
-      (step) => steps.push(step),
-      (step) => {
-        flush();
-        step();
-      },
-    );
-    flush();
-  };
-  type Adder = (step: () => void) => void;
   const normalised = (part: Part, add: Adder, cut: Adder) => {
     if (!part.norm) return;
     add(() => plan.emit(Op.NormBackwardSum, part.norm));
@@ -183,9 +149,9 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
       for (const part of parts) part.still();
       for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
     });
-    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(backwardStep));
+    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(samples, backwardStep));
     if (!parts[0].constant) return;
-    phases((add, cut) => {
+    phases(samples, (add, cut) => {
       normalised(parts[0], add, cut);
       add(() => spread(parts[0]));
     });
@@ -205,37 +171,6 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   if (batched) stem.forEachBlock(whole);
   else stem.forEachSample(whole);
   return stem.ports;
-}
-
-/** Records of the vote and the loss. */
-function answerOf({ classes, descriptor, encoder, loss }: BpstaNetwork, stem: Stem, last: Part) {
-  const { plan, purpose } = stem;
-  const train = purpose.mode === "train";
-  const bytes = Math.ceil(classes / 4) * 16;
-  const counts = stem.scratch(bytes);
-  const delta = train ? stem.scratch(bytes) : 0;
-  const vote = plan.record(Vote.Size, {
-    [Vote.Bits]: last.bits,
-    [Vote.Classes]: classes,
-    [Vote.Voters]: descriptor.vote,
-    [Vote.Counts]: counts,
-    [Vote.Delta]: delta,
-    [Vote.Delivered]: last.delivered,
-  });
-  const output = plan.record(Output.Size, {
-    [Output.Membrane]: counts,
-    [Output.Length]: bytes / 4,
-    [Output.Classes]: classes,
-    [Output.Scale]: { f32: 1 / (descriptor.vote * encoder.steps) },
-    [Output.Outputs]: stem.outputs,
-    [Output.Losses]: stem.losses,
-    [Output.Labels]: stem.labels,
-    [Output.Delta]: delta,
-    [Output.Given]: stem.given,
-    ...lossFields(loss, "mean", classes),
-  });
-  const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
-  return { vote, output, counts, bytes, loss: purpose.given ? Op.GivenGradient : lossOp };
 }
 
 /** One stage laid out in memory, and what it emits. */
@@ -309,7 +244,7 @@ class Part {
       const name = `${stage.name}.spikes`;
       stem.records.push({ name, address: bits.address, kind: "bits", layout, steps, amplitude: 0 });
     }
-    const affine = norm ? this.#affine(layout.channels * 16, batched) : 0;
+    const affine = norm ? affineView(stem, layout, batched, this.constant) : 0;
     const delivered = train
       ? this.#delivery(
           bytes,
@@ -341,8 +276,14 @@ class Part {
       [Bpsta.Delta]: train ? plan.shift(this.#delta, field.origin) : 0,
       [Bpsta.Sum]: this.constant ? 1 : 0,
     });
-    this.norm = norm ? this.#norm(norm, affine, batched) : 0;
-    this.bias = { forward: this.#bias(this.#field), backward: train ? this.#bias(this.#delta) : 0 };
+    const places = { field: this.#field, delta: this.#delta, affine, batched };
+    const updates = this.constant ? steps : 1;
+    this.norm = norm ? normRecord(stem, stage, norm, { ...places, updates }) : 0;
+    if (norm && batched) this.#setup.push(() => keepStatistics(stem, norm, layout));
+    this.bias = {
+      forward: biasRecord(stem, stage, this.#field),
+      backward: train ? biasRecord(stem, stage, this.#delta) : 0,
+    };
 
     const source = before?.activity ?? stem.activity;
     const send = (target: number) =>
@@ -360,67 +301,6 @@ class Part {
     const stem = this.#stem;
     if (!end || !this.#stepped) return stem.plan.perRank(bytes);
     return stem.scratch(bytes, bytes);
-  }
-
-  /** Mean, γ/σ, β and 1/σ: of each step, if they differ. */
-  #affine(bytes: number, batched: boolean): number {
-    const { plan, steps } = this.#stem;
-    if (!batched) return plan.perRank(bytes);
-    const stepped = !this.constant;
-    return plan.view(plan.take(stepped ? bytes * steps : bytes), { step: stepped ? bytes : 0 });
-  }
-
-  #norm(norm: NormStage, affine: number, batched: boolean): number {
-    const stem = this.#stem;
-    const { plan, purpose, steps } = stem;
-    const { layout, geometry } = this.stage;
-    const { origin, stride } = geometry.target;
-    const sums = layout.channels * 8;
-    const running = (parameter: number) => (batched ? stem.gradient(parameter) : stem.parameter(parameter));
-    if (batched) {
-      // The next running statistics grow where their gradients would be; the old stay until the step is taken.
-      const bytes = layout.channels * 4;
-      for (const parameter of [norm.mean, norm.variance]) {
-        this.#setup.push(() =>
-          plan.emit(Op.Copy, stem.gradient(parameter), stem.parameter(parameter), 1, bytes, 0, 0),
-        );
-      }
-    }
-    return plan.record(Norm.Size, {
-      [Norm.Field]: plan.shift(this.#field, origin),
-      [Norm.Stride]: stride,
-      [Norm.Rows]: layout.rows,
-      [Norm.Width]: layout.extent.width,
-      [Norm.Channels]: layout.channels,
-      [Norm.Weight]: stem.parameter(norm.weight),
-      [Norm.Bias]: stem.parameter(norm.bias),
-      [Norm.RunningMean]: running(norm.mean),
-      [Norm.RunningVariance]: running(norm.variance),
-      [Norm.Updates]: this.constant ? steps : 1,
-      [Norm.Affine]: affine,
-      [Norm.Partial]: batched ? plan.view(plan.take(sums * purpose.capacity), { sample: sums }) : 0,
-      [Norm.PartialStride]: sums,
-      [Norm.Delta]: batched ? plan.shift(this.#delta, origin) : 0,
-      [Norm.WeightGradient]: stem.gradient(norm.weight),
-      [Norm.BiasGradient]: stem.gradient(norm.bias),
-      [Norm.Means]: batched ? plan.view(plan.take(sums)) : 0,
-      [Norm.Momentum]: { f32: norm.momentum },
-      [Norm.Epsilon]: { f32: norm.epsilon },
-    });
-  }
-
-  #bias(field: number): number {
-    const stem = this.#stem;
-    const { layout, geometry, bias } = this.stage;
-    return stem.plan.record(Bias.Size, {
-      [Bias.Field]: stem.plan.shift(field, geometry.target.origin),
-      [Bias.Stride]: geometry.target.stride,
-      [Bias.Rows]: layout.rows,
-      [Bias.RowLength]: layout.rowLength,
-      [Bias.Channels]: layout.channels,
-      [Bias.Bias]: stem.parameter(bias),
-      [Bias.Gradient]: stem.gradient(bias),
-    });
   }
 
   /** Pools and dropout behind the neuron. */

@@ -11,6 +11,7 @@ import { initialOf } from "../initializers.ts";
 import { batchNorm, type CanonicalLayer, type LayerDescriptor } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
 import { integer, number, options, positive } from "../validate.ts";
+import { lowerBypassed } from "./bpsta-bypass.ts";
 import { lower } from "./bpsta-program.ts";
 import { meanLoss, ParameterList, pooledLayout, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
@@ -105,8 +106,9 @@ function expand(layers: readonly LayerDescriptor[], descriptor: BpstaDescriptor)
   const list = flatten(layers);
   const { threshold } = descriptor;
   if (list.some((layer) => layer.kind === "neuron")) {
+    // Always the same keys in the same order: saved descriptions are compared as text.
     return list.map((layer, i) =>
-      layer.kind === "neuron" ? { threshold, ...layer, name: layer.name ?? `layer${i}` } : layer,
+      layer.kind === "neuron" ? { kind: "neuron", threshold, name: `layer${i}`, ...layer } : layer,
     );
   }
   const last = list.length - 1;
@@ -285,10 +287,16 @@ export const bpstaMethod: Method<BpstaDescriptor> = {
       input,
       classes,
       meanLoss: meanLoss(loss, "mean"),
+      bypass: encoder.kind === "direct" || encoder.kind === "spikes",
       blocks: stages.some(({ norm }) => norm) ? 1 : undefined,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       lower: (plan, purpose, bindings) =>
-        lower({ stages, input: layout, classes, descriptor, encoder, loss }, plan, purpose, bindings),
+        (purpose.bypass ? lowerBypassed : lower)(
+          { stages, input: layout, classes, descriptor, encoder, loss },
+          plan,
+          purpose,
+          bindings,
+        ),
     };
   },
 };

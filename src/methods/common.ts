@@ -224,7 +224,7 @@ export class Stem {
     this.#schedule = schedule;
     this.#stepwise = stepwise;
     const live = purpose.mode === "step";
-    this.steps = live ? 1 : encoder.steps;
+    this.steps = live || purpose.bypass ? 1 : encoder.steps;
     const { capacity } = purpose;
     this.#control = plan.take(Control.Size);
     this.#frames = plan.take(Frame.Size * plan.ranks);

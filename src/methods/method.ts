@@ -65,6 +65,8 @@ export interface Purpose {
   readonly given: boolean;
   /** Count synaptic operations, and answer from every layer that can. */
   readonly count: boolean;
+  /** Neurons hand on their current: an ordinary network of one step. Only where the model says it can. */
+  readonly bypass?: boolean;
   /** Emits one step of the optimizer: where the model is `online`, and `fit` runs it. */
   readonly learn?: (plan: Plan) => void;
 }
@@ -143,6 +145,8 @@ export interface Model {
   readonly inputIndex: Int32Array | undefined;
   /** Its loss is a mean over the batch: losses are given out a sample, and their sum is divided. */
   readonly meanLoss: boolean;
+  /** Its neurons can be bypassed. */
+  readonly bypass?: boolean;
   /** Most blocks that a training batch is cut into, each with gradients of its own; MAX_BLOCKS if left out. */
   readonly blocks?: number;
   /** Its training programs take the optimizer's steps themselves, by `purpose.learn`; `fit` takes none. */

@@ -1,0 +1,150 @@
+// What the spiking program of `bpsta` and the one with its neurons bypassed share.
+
+import { Bias, Norm, Op, Output, Vote } from "../../assembly/abi.ts";
+import type { Layout } from "../core/geometry.ts";
+import type { EncoderDescriptor } from "../encoders.ts";
+import type { LossDescriptor } from "../losses.ts";
+import type { BpstaDescriptor, NormStage, Stage } from "./bpsta.ts";
+import { lossFields, type Stem } from "./common.ts";
+
+/** What a `bpsta` program is made from. */
+export interface BpstaNetwork {
+  readonly stages: readonly Stage[];
+  readonly input: Layout;
+  readonly classes: number;
+  readonly descriptor: BpstaDescriptor;
+  readonly encoder: EncoderDescriptor;
+  readonly loss: LossDescriptor;
+}
+
+/** Records of the vote and the loss: `bits` (or values) and G of the last layer. */
+export function answerOf(
+  { classes, descriptor, encoder, loss }: BpstaNetwork,
+  stem: Stem,
+  bits: number,
+  delivered: number,
+) {
+  const { plan, purpose } = stem;
+  // A live network takes one step a program, but its answer is over the steps of a sample.
+  const steps = purpose.bypass ? 1 : encoder.steps;
+  const train = purpose.mode === "train";
+  const bytes = Math.ceil(classes / 4) * 16;
+  const counts = stem.scratch(bytes);
+  const delta = train ? stem.scratch(bytes) : 0;
+  const vote = plan.record(Vote.Size, {
+    [Vote.Bits]: bits,
+    [Vote.Classes]: classes,
+    [Vote.Voters]: descriptor.vote,
+    [Vote.Counts]: counts,
+    [Vote.Delta]: delta,
+    [Vote.Delivered]: delivered,
+  });
+  const output = plan.record(Output.Size, {
+    [Output.Membrane]: counts,
+    [Output.Length]: bytes / 4,
+    [Output.Classes]: classes,
+    [Output.Scale]: { f32: 1 / (descriptor.vote * steps) },
+    [Output.Outputs]: stem.outputs,
+    [Output.Losses]: stem.losses,
+    [Output.Labels]: stem.labels,
+    [Output.Delta]: delta,
+    [Output.Given]: stem.given,
+    ...lossFields(loss, "mean", classes),
+  });
+  const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
+  return { vote, output, counts, bytes, loss: purpose.given ? Op.GivenGradient : lossOp };
+}
+
+/** Mean, γ/σ, β and 1/σ: of each step, where they differ. */
+export function affineView(stem: Stem, { channels }: Layout, batched: boolean, constant: boolean): number {
+  const { plan, steps } = stem;
+  const bytes = channels * 16;
+  if (!batched) return plan.perRank(bytes);
+  return plan.view(plan.take(constant ? bytes : bytes * steps), { step: constant ? 0 : bytes });
+}
+
+/** Emits the copy of the running statistics to where their next values grow: the old stay until the step is taken. */
+export function keepStatistics(stem: Stem, norm: NormStage, { channels }: Layout): void {
+  for (const parameter of [norm.mean, norm.variance]) {
+    const [to, from] = [stem.gradient(parameter), stem.parameter(parameter)];
+    stem.plan.emit(Op.Copy, to, from, 1, channels * 4, 0, 0);
+  }
+}
+
+/** Record of a batch normalisation; `updates` of the running statistics each time it is run. */
+export function normRecord(
+  stem: Stem,
+  { layout, geometry }: Stage,
+  norm: NormStage,
+  place: {
+    readonly field: number;
+    readonly delta: number;
+    readonly affine: number;
+    readonly batched: boolean;
+    readonly updates: number;
+  },
+): number {
+  const { plan, purpose } = stem;
+  const { field, delta, affine, batched, updates } = place;
+  const { origin, stride } = geometry.target;
+  const sums = layout.channels * 8;
+  const running = (parameter: number) => (batched ? stem.gradient(parameter) : stem.parameter(parameter));
+  return plan.record(Norm.Size, {
+    [Norm.Field]: plan.shift(field, origin),
+    [Norm.Stride]: stride,
+    [Norm.Rows]: layout.rows,
+    [Norm.Width]: layout.extent.width,
+    [Norm.Channels]: layout.channels,
+    [Norm.Weight]: stem.parameter(norm.weight),
+    [Norm.Bias]: stem.parameter(norm.bias),
+    [Norm.RunningMean]: running(norm.mean),
+    [Norm.RunningVariance]: running(norm.variance),
+    [Norm.Updates]: updates,
+    [Norm.Affine]: affine,
+    [Norm.Partial]: batched ? plan.view(plan.take(sums * purpose.capacity), { sample: sums }) : 0,
+    [Norm.PartialStride]: sums,
+    [Norm.Delta]: batched ? plan.shift(delta, origin) : 0,
+    [Norm.WeightGradient]: stem.gradient(norm.weight),
+    [Norm.BiasGradient]: stem.gradient(norm.bias),
+    [Norm.Means]: batched ? plan.view(plan.take(sums)) : 0,
+    [Norm.Momentum]: { f32: norm.momentum },
+    [Norm.Epsilon]: { f32: norm.epsilon },
+  });
+}
+
+/** Record of a layer's biases over the field of its currents or their deltas. */
+export function biasRecord(stem: Stem, { layout, geometry, bias }: Stage, field: number): number {
+  return stem.plan.record(Bias.Size, {
+    [Bias.Field]: stem.plan.shift(field, geometry.target.origin),
+    [Bias.Stride]: geometry.target.stride,
+    [Bias.Rows]: layout.rows,
+    [Bias.RowLength]: layout.rowLength,
+    [Bias.Channels]: layout.channels,
+    [Bias.Bias]: stem.parameter(bias),
+    [Bias.Gradient]: stem.gradient(bias),
+  });
+}
+
+/** Takes a piece of a program to be emitted in its turn. */
+export type Adder = (step: () => void) => void;
+
+/** Work of each sample is collected, and emitted inside `samples`; batch statistics, emitted alone, cut it into phases. */
+export function phases(samples: Adder, body: (add: Adder, cut: Adder) => void): void {
+  let steps: (() => void)[] = [];
+  const flush = () => {
+    const now = steps;
+    steps = [];
+    if (now.length === 0) return;
+    samples(() => {
+      for (const step of now) step();
+    });
+  };
+  body(
+    (step) => steps.push(step),
+    (step) => {
+      flush();
+      step();
+    },
+  );
+  flush();
+}
