@@ -107,9 +107,11 @@ function expand(layers: readonly LayerDescriptor[], descriptor: BpstaDescriptor)
   const { threshold } = descriptor;
   if (list.some((layer) => layer.kind === "neuron")) {
     // Always the same keys in the same order: saved descriptions are compared as text.
-    return list.map((layer, i) =>
-      layer.kind === "neuron" ? { kind: "neuron", threshold, name: `layer${i}`, ...layer } : layer,
-    );
+    return list.map((layer, i) => {
+      if (layer.kind !== "neuron") return layer;
+      const usual: CanonicalLayer = { kind: "neuron", threshold, name: `layer${i}` };
+      return { ...usual, ...layer };
+    });
   }
   const last = list.length - 1;
   return list.flatMap((layer, i): CanonicalLayer[] => {
