@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { choice, integer, number, options, within } from "./validate.ts";
+import { choice, integer, options, positive, within } from "./validate.ts";
 
 /** Random spikes with a rate given by the input. */
 export interface PoissonEncoder {
@@ -74,7 +74,7 @@ export function isContinuous(encoder: EncoderDescriptor): encoder is ContinuousE
 export function poisson(option: { steps: number; gain?: number; signed?: boolean }): PoissonEncoder {
   const { steps, gain = 1, signed = false } = options("poisson", option, ["steps", "gain", "signed"]);
   integer("poisson.steps", steps, 1, 1_000_000);
-  number("poisson.gain", gain, "a number greater than 0", (v) => v > 0);
+  positive("poisson.gain", gain);
   if (typeof signed !== "boolean") throw new ArgumentError("poisson.signed", signed, "true or false");
   return { kind: "poisson", steps, gain, signed };
 }

@@ -276,7 +276,12 @@ export function relu(option?: { name?: string }): ReluLayer {
  */
 export function dropout(probability: number, option?: { name?: string }): DropoutLayer {
   const { name } = options("dropout options", option, ["name"]);
-  number("dropout.probability", probability, "a number from 0 to less than 1", (p) => p >= 0 && p < 1);
+  number(
+    "dropout.probability",
+    probability,
+    "a number from 0 to less than 1",
+    (p) => p >= 0 && Math.fround(p) < 1,
+  );
   return named({ kind: "dropout", probability }, name);
 }
 

@@ -167,8 +167,11 @@ function modelAsListed(description: NetworkDescription): Model {
   } catch (error) {
     if (!(error instanceof ArgumentError)) throw error;
     const [all, index, field] = /^layers\[(\d+)\](.*)$/.exec(error.argument ?? "") ?? [];
-    const place = all && placeOf(description.layers[Number(index)]);
-    if (!place) throw error;
+    if (!all) throw error;
+    // A neuron that was put in belongs to the layer before it.
+    const before = description.layers.slice(0, Number(index) + 1).reverse();
+    const place = before.map(placeOf).find((found) => found !== undefined);
+    if (place === undefined) throw error;
     throw new ArgumentError(place + field, error.value, error.expected ?? "", { cause: error });
   }
 }

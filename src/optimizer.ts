@@ -1,7 +1,7 @@
 import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
-import { ArgumentError, NonFiniteError } from "./errors.ts";
+import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -13,6 +13,8 @@ interface Form {
   /** f64 from Hyper.Decay on: weight decay, first and second coefficient, epsilon. */
   readonly hyper: readonly [number, number, number, number];
   readonly decoupled?: boolean;
+  /** Most that rate · weight decay may be before weights grow with every step, those too that no gradient reaches. */
+  readonly stable?: number;
 }
 
 const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescriptor & { kind: K }) => Form } =
@@ -21,6 +23,7 @@ const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescrip
       op: Op.Sgd,
       tensors: momentum > 0 ? ["velocity"] : [],
       hyper: [weightDecay, momentum, 0, 0],
+      stable: 2 * (1 + momentum),
     }),
     adam: ({ betas, epsilon, weightDecay }) => ({
       op: Op.Adam,
@@ -32,6 +35,7 @@ const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescrip
       tensors: ["mean", "square"],
       hyper: [weightDecay, ...betas, epsilon],
       decoupled: true,
+      stable: 2,
     }),
     adamax: ({ betas, epsilon, weightDecay }) => ({
       op: Op.Adamax,
@@ -55,6 +59,13 @@ export interface StepOptions {
   readonly clip?: ClipBounds | null;
 }
 
+/** Where the state's tensors begin behind its settings; bytes of one are a multiple of 64. */
+const STATE_OFFSET = Math.ceil(Hyper.Size / 64) * 64;
+
+/** Gradients and steps past these are no training any more, and would take squares and weights out of the range of f32. */
+const LARGEST_GRADIENT = 1e18;
+const LARGEST_STEP = 1e20;
+
 /** Names of the tensors that an optimizer keeps beside each parameter. */
 export function stateNames(descriptor: OptimizerDescriptor): readonly string[] {
   return FORMS[descriptor.kind](descriptor as never).tensors;
@@ -70,6 +81,7 @@ export class OptimizerState {
   readonly #clip: ClipBounds;
   readonly #tensors: readonly number[];
   readonly #hyper: number;
+  #disposed = false;
   #programs: { check: Placed; step: Placed; gradients: number } | undefined;
 
   constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
@@ -78,8 +90,12 @@ export class OptimizerState {
     this.#form = FORMS[descriptor.kind](descriptor as never);
     this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
     this.#clip = clip ?? {};
-    this.#tensors = this.#form.tensors.map(() => engine.take(engine.gradientBytes, "the optimizer's state"));
-    this.#hyper = engine.take(Hyper.Size, "the optimizer's settings");
+    // Taken at once: what is refused leaves nothing behind.
+    this.#hyper = engine.take(
+      STATE_OFFSET + this.#form.tensors.length * engine.gradientBytes,
+      "the optimizer's state",
+    );
+    this.#tensors = this.#form.tensors.map((_, i) => this.#hyper + STATE_OFFSET + i * engine.gradientBytes);
     this.rate = descriptor.rate;
     engine.f64(this.#hyper + Hyper.Decay, 4).set(this.#form.hyper);
     engine.u32(this.#hyper + Hyper.Decoupled, 1)[0] = this.#form.decoupled ? 1 : 0;
@@ -176,10 +192,11 @@ export class OptimizerState {
   /**
    * One step with the gradients in the engine's first block; `where` begins the message of the error.
    *
-   * @throws NonFiniteError, before anything is changed, if one of them is NaN or infinite
+   * @throws NonFiniteError, before anything is changed, if one of them is NaN or infinite, or the step would be so large
    */
   step(where: string): void {
     const engine = this.#engine;
+    if (this.#disposed) throw new StateError("the optimizer was disposed");
     if (this.#programs?.gradients !== engine.gradients) {
       this.#release();
       const place = (emit: (plan: Plan) => number) =>
@@ -194,13 +211,28 @@ export class OptimizerState {
     const { check, step } = this.#programs;
     engine.runProgram(check.program, check.result.frames);
     const [squares] = engine.f64(check.result.record + Clip.Squares, 1);
-    if (!Number.isFinite(squares)) {
-      throw new NonFiniteError(
-        `${where}: a gradient is NaN or infinite; the parameters are those before this step`,
-        { value: squares },
-      );
+    const fault = this.#fault(squares);
+    if (fault !== undefined) {
+      throw new NonFiniteError(`${where}: ${fault}; the parameters are those before this step`, {
+        value: Math.sqrt(squares),
+      });
     }
     engine.runProgram(step.program, step.result.frames);
+  }
+
+  /** Why gradients with this sum of squares must not be stepped along, if so. */
+  #fault(squares: number): string | undefined {
+    if (!Number.isFinite(squares)) return "a gradient is NaN or infinite";
+    const { value = Number.POSITIVE_INFINITY, norm = Number.POSITIVE_INFINITY } = this.#clip;
+    const reach = Math.min(Math.sqrt(squares), norm, value * Math.sqrt(this.#engine.parameterLength));
+    if (reach > LARGEST_GRADIENT) return `the norm of the gradients is ${reach}`;
+    const rate = this.rate * Math.max(...this.#scales);
+    if (rate * Math.max(reach, 1) > LARGEST_STEP)
+      return `rate ${rate} makes a step past all bounds of gradients with norm ${reach}`;
+    const [decay] = this.#form.hyper;
+    if (rate * decay > (this.#form.stable ?? Number.POSITIVE_INFINITY))
+      return `rate ${rate} and weight decay ${decay} make weights grow without bound`;
+    return undefined;
   }
 
   #release(): void {
@@ -211,9 +243,12 @@ export class OptimizerState {
     this.#programs = undefined;
   }
 
+  /** Gives the memory back, once. */
   dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.#release();
-    for (const address of [...this.#tensors, this.#hyper]) this.#engine.release(address);
+    this.#engine.release(this.#hyper);
   }
 }
 

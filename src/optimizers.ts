@@ -67,7 +67,7 @@ export type ScheduleDescriptor = StepDecaySchedule | CosineSchedule;
 export function sgd(option: { rate: number; momentum?: number; weightDecay?: number }): SgdDescriptor {
   const { rate, momentum = 0, weightDecay = 0 } = options("sgd", option, ["rate", "momentum", "weightDecay"]);
   positive("sgd.rate", rate);
-  number("sgd.momentum", momentum, "a number from 0 to less than 1", (v) => v >= 0 && v < 1);
+  number("sgd.momentum", momentum, "a number from 0 to less than 1", (v) => v >= 0 && Math.fround(v) < 1);
   within("sgd.weightDecay", weightDecay, 0, 1e6);
   return { kind: "sgd", rate, momentum, weightDecay };
 }

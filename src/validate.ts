@@ -22,9 +22,15 @@ export function number(
   return value;
 }
 
-/** A finite number greater than 0. */
+/** A finite number greater than 0, also in the 32 bits that the core computes with. */
 export function positive(argument: string, value: unknown): number {
-  return number(argument, value, "a number greater than 0", (v) => v > 0);
+  return number(argument, value, "a number greater than 0, within 32-bit floats", isPositive32);
+}
+
+/** Whether a number is finite and greater than 0 when it is rounded to 32 bits. */
+export function isPositive32(value: number): boolean {
+  const rounded = Math.fround(value);
+  return rounded > 0 && rounded < Number.POSITIVE_INFINITY;
 }
 
 /** A finite number in [low, high]. */

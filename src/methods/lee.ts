@@ -16,7 +16,7 @@ import { ArgumentError } from "../errors.ts";
 import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, Conv2dLayer, LayerDescriptor, Shortcut } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
-import { number, options, positive } from "../validate.ts";
+import { isPositive32, number, options, positive } from "../validate.ts";
 import { lossFields, meanLoss, ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
 import type { Bindings, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
@@ -42,7 +42,7 @@ export interface LeeDescriptor {
  */
 export function lee(option?: { leak?: number; threshold?: number }): LeeDescriptor {
   const { leak = 0.99, threshold = 1 } = options("lee", option, ["leak", "threshold"]);
-  number("lee.leak", leak, "a number greater than 0 and at most 1", (v) => v > 0 && v <= 1);
+  number("lee.leak", leak, "a number greater than 0 and at most 1", (v) => isPositive32(v) && v <= 1);
   positive("lee.threshold", threshold);
   return { kind: "lee", leak, threshold };
 }
