@@ -1,5 +1,7 @@
 import { ArgumentError } from "./errors.ts";
 import type { NetworkOptions } from "./network.ts";
+import { bpstaRecipes } from "./presets/bpsta.ts";
+import { decolleRecipes } from "./presets/decolle.ts";
 import { leeRecipes } from "./presets/lee.ts";
 import { type PresetFit, type Recipe, settingsOf } from "./presets/recipe.ts";
 import { stdbpRecipes } from "./presets/stdbp.ts";
@@ -31,11 +33,21 @@ export interface Preset {
   readonly about: string;
   /** What `createNetwork` takes. */
   readonly network: NetworkOptions;
+  /** Number of training samples for `network.normalizeActivity` before all training (`decolle`). */
+  readonly normalize?: number;
+  /** A `fit` of its own before the other (`bpsta`: as an ordinary network). */
+  readonly warmUp?: PresetFit;
   /** What `fit` takes. */
   readonly fit: PresetFit;
 }
 
-const RECIPES = { ...leeRecipes, ...stdbpRecipes, ...surrogateRecipes };
+const RECIPES = {
+  ...leeRecipes,
+  ...bpstaRecipes,
+  ...decolleRecipes,
+  ...stdbpRecipes,
+  ...surrogateRecipes,
+};
 
 /** Name of a preset. */
 export type PresetName = keyof typeof RECIPES;
@@ -47,17 +59,39 @@ export const presetNames = Object.keys(RECIPES) as readonly PresetName[];
  * A published network with the settings that train it, as plain data: change what you like before you pass it on.
  *
  * ```ts
- * const { network: options, fit } = preset("lenet");
+ * const { network: options, normalize, warmUp, fit } = preset("decolle-mlp");
  * const network = await createNetwork(options);
- * for await (const progress of network.fit(train, fit)) show(progress);
+ * if (normalize) await network.normalizeActivity(take(train, normalize).inputs);
+ * for (const settings of [warmUp, fit]) {
+ *   if (settings) for await (const progress of network.fit(train, settings)) show(progress);
+ * }
  * ```
  *
- * | name | input | network | source | not as in the source |
- * |---|---|---|---|---|
- * | `lenet` | `[1, 28, 28]` | `20C5p2-2A-50C5p2-2A-200-10`, `lee` | Lee et al. 2020 | a quicker recipe: probability of a spike the grey itself, T 20, batches of 32, rate 0.002 with momentum 0.9 and a cosine, 10 epochs (paper: half the grey, T 100, batches of 64, rate 0.0085, a fifth of it from epoch 75 of 125 on) |
- * | `stdbp-400`, `stdbp-800` | `[1, 28, 28]` | `784-400-10`, `784-800-10`, `stdbp` | Zhang et al. 2020 | the paper's scales are unknown; those of a recipe seen to reach 98 % of MNIST's test set: see `stdbp` |
- * | `stdbp-cnn` | `[1, 28, 28]` | `16C5-2P-32C5-2P-800-128-10`, `stdbp` | Zhang et al. 2020 | the same recipe |
- * | `surrogate-mlp` | `[1, 28, 28]` | `784-1000-10`, `surrogate` | snnTorch's tutorials | 10 epochs instead of 1 |
+ * `nC` is a convolution of n channels, `Ck` one with k×k kernels, `pN` its padding (none if left out for `stdbp`, that which
+ * keeps the size elsewhere), `A` average, `MP` largest and `2P` earliest pooling. Sizes at width 1:
+ *
+ * - `lenet`: `[1, 28, 28]`, `20C5p2-2A-50C5p2-2A-200-10`, method `lee` (Lee et al. 2020). A quicker recipe than the paper's: spikes with
+ *   the grey as their probability, T 20, batches of 32, rate 0.002 with momentum 0.9 and a cosine, 10 epochs (paper: half the
+ *   grey, T 100, batches of 64, rate 0.0085, from epoch 75 of 125 on a fifth of it, no momentum).
+ * - `vgg9`: `[3, 32, 32]` in [-1, 1], `64C3-64C3-2A-128C3-128C3-2A-256C3-256C3-256C3-2A-1024-10`, `lee`; `resnet9`, `resnet11`: `64C3-2A`,
+ *   residual blocks `128C3-128C3`, `256C3-256C3/2`, `512C3-512C3` with 1×1 convolutions around them, in `resnet11` also
+ *   `512C3-512C3/2` with every second pixel around it, then `1024-10`. As in the paper: dropout 0.2 (`vgg9`) and 0.25, batches
+ *   of 16, rate 0.0033 and 0.0025, a fifth of it from epochs 70, 100 and 125 of 150 on (in proportion for other `epochs`).
+ * - `bpsta-mnist`: `[1, 28, 28]`, `128C-MP2-128C-256C-MP2-2048-10×10`, method `bpsta` (Shen et al. 2022), T 8, rate 5e-4 after one epoch of
+ *   warm-up (paper: T 16). `bpsta-cifar10`: `[3, 32, 32]`, `128C-128C-MP2-128C-MP2-256C-MP2-512C-AP4-10×10`, T 8. `bpsta-nmnist`: frames
+ *   `[16, 2, 34, 34]`, `128C-MP2-128C-MP2-256C-AP2-512C-AP4-10×10`; `bpsta-dvs`: frames `[16, 2, 64, 64]` cut by event count,
+ *   `128C-128C-MP2-128C-MP2-256C-MP2-512C-AP2-1024C-AP4-10×11`, both with dropout 0.5 before the last layer. As in the paper: AdamW 1e-3,
+ *   weight decay 1e-4, five epochs of warm-up at a fifth to the whole of the rate, then a cosine. Batches of 128, 300 epochs
+ *   and the probability of dropout are not from the paper. `epochs` does not count the warm-up.
+ * - `decolle-mlp`: `[1, 28, 28]`, `784-512-512-512`, T 40; `decolle-conv`: `16C5p2-MP2-32C5p2-MP2-32C3p1`, T 50, method `decolle` (after
+ *   Kaiser et al. 2020): small networks and a recipe seen to reach 94 % with the first one after 25,600 images: alpha 0.9,
+ *   beta 0.85, burn-in of 10 steps, readouts within 1/sqrt(n), Adamax 5e-4 with a cosine. `decolle-dvs`: frames `[500, 2, 32, 32]` of a
+ *   millisecond each, `64C7-MP2-128C7-128C7-MP2`, burn-in of 100 steps, batches of 72, Adamax 3.6e-4, a fifth of it from every
+ *   30th epoch of 200 on, dropout 0.5 in front of the readouts. Burn-in stays in proportion to `steps`.
+ * - `stdbp-400`, `stdbp-800`: `[1, 28, 28]`, `784-400-10` and `784-800-10`, `stdbp-cnn`: `16C5-2P-32C5-2P-800-128-10`, method `stdbp` (Zhang et al.
+ *   2020). The paper's scales are unknown; these are of a recipe seen to reach 98 % with `784-400-10`: see `stdbp`.
+ * - `surrogate-mlp`: `[1, 28, 28]`, `784-1000-10`, method `surrogate`, as snnTorch's tutorials have it: decay 0.95, T 25, the grey as constant
+ *   current, Adam 5e-4, batches of 128; 10 epochs instead of one.
  *
  * @param name one of `presetNames`
  * @param option see `PresetOptions`
@@ -85,6 +119,8 @@ export function preset(name: PresetName, option?: PresetOptions): Preset {
     name,
     about: recipe.about,
     network: { ...recipe.network(settings), seed },
+    ...(recipe.normalize === undefined ? {} : { normalize: recipe.normalize }),
+    ...(recipe.warmUp === undefined ? {} : { warmUp: recipe.warmUp }),
     fit: { epochs: settings.epochs, ...recipe.fit(settings) },
   };
 }

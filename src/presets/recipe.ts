@@ -1,3 +1,4 @@
+import { dropout, type LayerDescriptor } from "../layers.ts";
 import type { NetworkOptions } from "../network.ts";
 import type { OptimizerDescriptor, ScheduleDescriptor } from "../optimizers.ts";
 
@@ -7,6 +8,7 @@ export interface PresetFit {
   readonly batchSize: number;
   readonly optimizer: OptimizerDescriptor;
   readonly schedule?: ScheduleDescriptor;
+  readonly bypassNeurons?: boolean;
 }
 
 /** How a preset is made. */
@@ -20,6 +22,8 @@ export interface Recipe {
   readonly classes: number;
   readonly network: (settings: Settings) => Omit<NetworkOptions, "seed" | "build" | "wasm">;
   readonly fit: (settings: Settings) => Omit<PresetFit, "epochs">;
+  readonly normalize?: number;
+  readonly warmUp?: PresetFit;
 }
 
 /** The options of a preset, with its defaults filled in. */
@@ -44,4 +48,9 @@ export function settingsOf(
     dropout: dropout ?? recipe.dropout ?? 0,
     wide: (count) => Math.max(1, Math.round(count * width)),
   };
+}
+
+/** A layer and the dropout behind it, if there is to be any. */
+export function dropped(layer: LayerDescriptor, probability: number): LayerDescriptor[] {
+  return probability > 0 ? [layer, dropout(probability)] : [layer];
 }
