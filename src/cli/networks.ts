@@ -7,12 +7,13 @@ import {
   lee,
   type Network,
   type NetworkOptions,
-  type PresetFit,
+  type Preset,
   type PresetName,
   poisson,
   preset,
   presetNames,
   sgd,
+  spikes,
 } from "../index.ts";
 import { DEFAULTS, UsageError } from "./options.ts";
 
@@ -29,13 +30,24 @@ export interface NetworkSettings {
 }
 
 /** A network with random weights, and how it is to be trained. */
-export interface Design {
+export interface Design extends Pick<Preset, "fit" | "warmUp" | "normalize"> {
   readonly network: Network;
-  readonly fit: PresetFit;
 }
 
 const KEYS = ["input", "encoder", "method", "layers", "seed", "loss", "initializer"] as const;
 const MAX_BYTES = 2 ** 24;
+
+/** Time steps of the network that options ask for. */
+export async function stepsOf({ network = DEFAULTS.network, steps }: NetworkSettings): Promise<number> {
+  if (steps !== undefined) return steps;
+  if (isPreset(network)) return preset(network).network.encoder.steps;
+  const file = /\.json$/i.test(network) ? await readNetworkFile(network) : {};
+  return file.encoder?.steps ?? DEFAULTS.steps;
+}
+
+function isPreset(name: string): name is PresetName {
+  return (presetNames as readonly string[]).includes(name);
+}
 
 /**
  * A network with random weights, from a preset or a file of network options; what options say goes before what
@@ -45,9 +57,7 @@ const MAX_BYTES = 2 ** 24;
  */
 export async function makeNetwork(settings: NetworkSettings, data: Dataset): Promise<Design> {
   const { network = DEFAULTS.network } = settings;
-  if ((presetNames as readonly string[]).includes(network)) {
-    return fromPreset(network as PresetName, settings, data);
-  }
+  if (isPreset(network)) return fromPreset(network, settings, data);
   if (!/\.json$/i.test(network)) {
     const names = presetNames.join(", ");
     throw new UsageError(
@@ -61,7 +71,7 @@ export async function makeNetwork(settings: NetworkSettings, data: Dataset): Pro
   const file = await readNetworkFile(network);
   try {
     return {
-      network: await createNetwork(withSettings(file, settings, data.shape)),
+      network: await createNetwork(withSettings(file, settings, data)),
       fit: {
         epochs: settings.epochs ?? DEFAULTS.epochs,
         batchSize: DEFAULTS.batch,
@@ -79,12 +89,18 @@ export async function makeNetwork(settings: NetworkSettings, data: Dataset): Pro
 
 async function fromPreset(name: PresetName, settings: NetworkSettings, data: Dataset): Promise<Design> {
   const { width, steps, dropout, epochs, seed = DEFAULTS.seed, gain, leak } = settings;
-  const { network, fit } = preset(name, {
+  const { network, ...training } = preset(name, {
     ...given({ width, steps, dropout, epochs }),
     seed,
     classes: data.classes,
   });
-  const { encoder, method } = network;
+  const { method } = network;
+  const events = eventInput(data);
+  if (events && name.startsWith("stdbp"))
+    throw new UsageError(`${name} takes one spike an input, no recordings of events`);
+  if (!events && network.encoder.kind === "spikes")
+    throw new UsageError(`${name} takes recordings of events, as of --data nmnist:PATH`);
+  const { input, encoder } = events ?? { input: data.shape, encoder: network.encoder };
   if (gain !== undefined && encoder.kind !== "poisson") {
     throw new UsageError(`--gain goes with Poisson coding; ${name} has the encoder ${encoder.kind}`);
   }
@@ -93,23 +109,30 @@ async function fromPreset(name: PresetName, settings: NetworkSettings, data: Dat
   }
   const made = await createNetwork({
     ...network,
-    input: data.shape,
+    input,
     encoder: { ...encoder, ...given({ gain }) } as NetworkOptions["encoder"],
     method: { ...method, ...given({ leak }) } as NetworkOptions["method"],
   });
-  return { network: made, fit };
+  return { network: made, ...training };
+}
+
+/** Input and encoder for recordings of events, cut into frames `[T, channels, height, width]`; nothing for other data. */
+function eventInput({ shape }: Dataset) {
+  const [steps, ...input] = shape;
+  return shape.length === 4 ? { input, encoder: spikes({ steps: steps! }) } : undefined;
 }
 
 function withSettings(
   file: Partial<NetworkOptions>,
   { steps, gain, leak, seed }: NetworkSettings,
-  input: readonly number[],
+  data: Dataset,
 ): NetworkOptions {
-  const encoder = file.encoder ?? poisson({ steps: DEFAULTS.steps, gain: DEFAULTS.gain });
+  const events = eventInput(data);
+  const encoder = file.encoder ?? events?.encoder ?? poisson({ steps: DEFAULTS.steps, gain: DEFAULTS.gain });
   const method = file.method ?? lee({ leak: DEFAULTS.leak });
   return {
     ...file,
-    input: file.input ?? input,
+    input: file.input ?? events?.input ?? data.shape,
     encoder: { ...encoder, ...given({ steps, gain }) } as NetworkOptions["encoder"],
     method: { ...method, ...given({ leak }) } as NetworkOptions["method"],
     layers: file.layers as NetworkOptions["layers"],

@@ -14,7 +14,7 @@ const GREY = { first: 232, count: 24 };
 const GAP = 2;
 
 /**
- * One sample as a picture; of several channels the mean.
+ * One sample as a picture; of several channels the mean, of several frames the sum, as bright as it can be.
  *
  * @param shape `[channels, height, width]`
  * @param values bytes stand for value / 255
@@ -23,13 +23,14 @@ const GAP = 2;
 export function pictureOf(values: Float32Array | Uint8Array, shape: readonly number[]): Picture | undefined {
   if (shape.length !== 3) return undefined;
   const [channels, height, width] = shape as [number, number, number];
-  const scale = (values instanceof Uint8Array ? 255 : 1) * channels;
   const grey = new Float32Array(height * width);
+  const planes = Math.floor(values.length / grey.length);
   for (let i = 0; i < grey.length; i++) {
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += values[c * grey.length + i]!;
-    grey[i] = Math.min(1, Math.max(0, sum / scale));
+    for (let plane = 0; plane < planes; plane++) grey[i]! += values[plane * grey.length + i]!;
   }
+  const brightest = grey.reduce((a, b) => Math.max(a, b), 0);
+  const scale = planes > channels ? brightest || 1 : (values instanceof Uint8Array ? 255 : 1) * channels;
+  for (let i = 0; i < grey.length; i++) grey[i] = Math.min(1, Math.max(0, grey[i]! / scale));
   return { width, height, grey };
 }
 

@@ -67,6 +67,19 @@ export async function train(run: TrainingRun): Promise<void> {
   }
 }
 
+/** Trains before the training proper, with a progress display; writes nothing, so Ctrl-C just ends it. */
+export async function warm(network: Network, data: Dataset, fit: FitOptions): Promise<void> {
+  const display = showProgress("warm-up");
+  try {
+    for await (const progress of network.fit(data, fit)) {
+      const { epoch, epochs, step, steps } = progress;
+      display.update(epoch * steps + step, epochs * steps, describe(progress));
+    }
+  } finally {
+    display.stop();
+  }
+}
+
 function isLast({ epoch, epochs, step, steps }: Progress): boolean {
   return epoch === epochs - 1 && step === steps;
 }

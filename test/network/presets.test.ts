@@ -9,7 +9,7 @@ import {
   presetNames,
 } from "spikegrad";
 import { type Dataset, subset } from "spikegrad/data";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 const BATCHES = 20;
 

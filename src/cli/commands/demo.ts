@@ -62,7 +62,7 @@ async function demoAction(options: DemoOptions): Promise<void> {
   const own = await isOwn(out);
   await checkOutput(out, own, "it is not from a demo, so choose another name with --out");
 
-  const sets = await readDatasets("mnist");
+  const sets = await readDatasets("mnist", steps);
   const data = choose(sets.train, options.trainImages ?? images, "--train-images");
   const tests = choose(sets.test, options.testImages, "--test-images");
   const { network } = await makeNetwork({ network: "lenet", steps }, data);

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { loadNetwork } from "../../index.ts";
-import { choose, readDatasets } from "../datasets.ts";
+import { choose, DATA_HELP, readDatasets } from "../datasets.ts";
 import { readModelFile } from "../files.ts";
 import * as option from "../options.ts";
 import { DEFAULTS, setting } from "../options.ts";
@@ -34,9 +34,7 @@ export function evaluateCommand(): Command {
   return new Command("evaluate")
     .description("test a network: accuracy, confusions, activity, operations beside a dense network's")
     .argument("<model>", "file that train has written, or a checkpoint")
-    .addOption(
-      setting("--data <name>", '"mnist" or a folder with its four IDX files', option.text, DEFAULTS.data),
-    )
+    .addOption(setting("--data <name>", DATA_HELP, option.text, DEFAULTS.data))
     .addOption(setting("--test-images <n>", "test on this many, drawn once", option.integer(1), "all"))
     .addOption(setting("--top <k>", "count an answer among the best k", option.integer(1), "5"))
     .addOption(
@@ -51,7 +49,7 @@ export function evaluateCommand(): Command {
 
 async function evaluateAction(path: string, options: EvaluateOptions): Promise<void> {
   const network = await loadNetwork(await readModelFile(path));
-  const { test } = await readDatasets(options.data ?? DEFAULTS.data);
+  const { test } = await readDatasets(options.data ?? DEFAULTS.data, network.steps);
   const data = choose(test, options.testImages, "--test-images");
   const found = await evaluate(network, data, options.top);
   const energies = { add: options.energyAdd ?? ENERGIES.add, mac: options.energyMac ?? ENERGIES.mac };

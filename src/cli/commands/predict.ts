@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { type IdxArray, readFileBytes, readIdx } from "../../data/node.ts";
 import { ArgumentError } from "../../errors.ts";
 import { loadNetwork, type Network } from "../../index.ts";
-import { readDatasets } from "../datasets.ts";
+import { DATA_HELP, readDatasets } from "../datasets.ts";
 import { readModelFile } from "../files.ts";
 import * as option from "../options.ts";
 import { DEFAULTS, setting, UsageError } from "../options.ts";
@@ -34,9 +34,7 @@ export function predictCommand(): Command {
     .description("classify pictures and draw them")
     .argument("<model>", "file that train has written, or a checkpoint")
     .argument("[files...]", "pictures: PGM or IDX files. Without any: test images of --data")
-    .addOption(
-      setting("--data <name>", '"mnist" or a folder with its four IDX files', option.text, DEFAULTS.data),
-    )
+    .addOption(setting("--data <name>", DATA_HELP, option.text, DEFAULTS.data))
     .addOption(setting("--index <list>", "which pictures, from 0, as in 0,3,10-12", option.indices, "0-2"))
     .option("--invert", "black on white: swap them")
     .addHelpText("after", EXAMPLES)
@@ -48,16 +46,17 @@ async function predictAction(path: string, files: string[], options: PredictOpti
     throw new UsageError("--data goes without picture files");
   }
   const network = await loadNetwork(await readModelFile(path));
-  const samples = files.length > 0 ? await fromFiles(network, files, options) : await fromData(options);
+  const samples =
+    files.length > 0 ? await fromFiles(network, files, options) : await fromData(network, options);
   await predictAndDraw(network, options.invert ? samples.map(inverted) : samples);
   network.dispose();
 }
 
-async function fromData({
-  data = DEFAULTS.data,
-  index = SHOWN_OTHERWISE,
-}: PredictOptions): Promise<Sample[]> {
-  const { inputs, labels } = (await readDatasets(data)).test;
+async function fromData(
+  network: Network,
+  { data = DEFAULTS.data, index = SHOWN_OTHERWISE }: PredictOptions,
+): Promise<Sample[]> {
+  const { inputs, labels } = (await readDatasets(data, network.steps)).test;
   return pick(inputs, labels.length, index, (i) => ({ name: `#${i}`, label: labels[i]! }));
 }
 

@@ -1,5 +1,6 @@
 import { basename, relative } from "node:path";
 import { Command } from "commander";
+import { take } from "../../data/node.ts";
 import {
   adam,
   adamax,
@@ -15,22 +16,23 @@ import {
   sgd,
 } from "../../index.ts";
 import { settings as describeSettings, positionIn } from "../checkpoints.ts";
-import { choose, readDatasets } from "../datasets.ts";
+import { choose, DATA_HELP, isEvents, readDatasets } from "../datasets.ts";
 import { describeNetwork } from "../describe.ts";
 import { checkOutput, checkpointBeside, readModelFile, samePath } from "../files.ts";
 import { Interrupted, interrupted } from "../interrupt.ts";
-import { makeNetwork, type NetworkSettings } from "../networks.ts";
+import { type Design, makeNetwork, type NetworkSettings, stepsOf } from "../networks.ts";
 import * as option from "../options.ts";
 import { DEFAULTS, setting, UsageError } from "../options.ts";
 import { accuracyLine, evaluate } from "../report.ts";
 import { clean, whole } from "../terminal.ts";
-import { train } from "../training.ts";
+import { train, warm } from "../training.ts";
 
 interface TrainOptions extends NetworkSettings {
   readonly data?: string;
   readonly trainImages?: number;
   readonly testImages?: number;
   readonly batch?: number;
+  readonly warmUpEpochs?: number;
   readonly optimizer?: OptimizerDescriptor["kind"];
   readonly rate?: number;
   readonly momentum?: number;
@@ -55,6 +57,7 @@ const SETTLED = [
   "dropout",
   "seed",
   "batch",
+  "warmUpEpochs",
   "optimizer",
   "rate",
   "momentum",
@@ -72,6 +75,8 @@ Examples:
       a folder of IDX files, with a checkpoint every ${DEFAULTS.checkpointEvery} batches
   spikegrad train --resume fashion.checkpoint --data fashion/ --out fashion.safetensors
       goes on where that run stopped, to the same bits
+  spikegrad train --network bpsta-nmnist --data nmnist:nmnist.tar.gz --width 0.25 --epochs 20 --out nmnist.safetensors
+      recordings of events, a narrower network
   spikegrad train --network net.json --train-images 5000 --out net.safetensors
       a network of your own; net.json holds what createNetwork takes, e.g.
       { "layers": [{ "kind": "dense", "out": 100 }, { "kind": "dense", "out": 10 }] }
@@ -81,9 +86,7 @@ Ctrl-C finishes the batch in work, writes a checkpoint and says how to go on; tw
 export function trainCommand(): Command {
   return new Command("train")
     .description("train a network and write it to a file")
-    .addOption(
-      setting("--data <name>", '"mnist" or a folder with its four IDX files', option.text, DEFAULTS.data),
-    )
+    .addOption(setting("--data <name>", DATA_HELP, option.text, DEFAULTS.data))
     .addOption(
       setting(
         "--network <name>",
@@ -112,6 +115,14 @@ export function trainCommand(): Command {
     )
     .addOption(setting("--seed <n>", "seed of all random numbers", option.integer(0), DEFAULTS.seed))
     .addOption(setting("--epochs <n>", "passes over the training set", option.integer(1), PRESETS_OWN))
+    .addOption(
+      setting(
+        "--warm-up-epochs <n>",
+        "of a preset with a warm-up; 0 for none",
+        option.integer(0),
+        PRESETS_OWN,
+      ),
+    )
     .addOption(setting("--batch <n>", "samples a batch", option.integer(1), PRESETS_OWN))
     .addOption(
       setting(
@@ -175,12 +186,13 @@ async function trainAction(options: TrainOptions): Promise<void> {
 
   const start = resume === undefined ? undefined : await readModelFile(resume);
   const trainImages = options.trainImages ?? (start && positionIn(start)?.samples);
-  const sets = await readDatasets(name);
+  const loaded = start && (await loadNetwork(start));
+  const sets = await readDatasets(name, loaded?.steps ?? (isEvents(name) ? await stepsOf(options) : 1));
   const data = choose(sets.train, trainImages, "--train-images");
   const tests = options.testImages === 0 ? undefined : choose(sets.test, options.testImages, "--test-images");
-  const { network, fit } = await (start
-    ? resumed(start, options.epochs)
-    : makeNetwork(options, data).then(({ network, fit }) => ({ network, fit: fitOptions(options, fit) })));
+  const { network, fit, warmUp, normalize } = loaded
+    ? { network: loaded, fit: resumeOptions(start!, options.epochs), warmUp: undefined, normalize: undefined }
+    : withOptions(options, await makeNetwork(options, data));
 
   process.stdout.write(
     `network   ${describeNetwork(network)}\n` +
@@ -188,6 +200,12 @@ async function trainAction(options: TrainOptions): Promise<void> {
       `training  ${start ? `resumed from ${clean(resume!)}` : describeFit(fit)}\n`,
   );
   const spare = checkpointBeside(out);
+  if (normalize !== undefined) {
+    const batch = take(data, Math.min(normalize, data.labels.length));
+    await network.normalizeActivity(batch.inputs);
+    process.stdout.write(`rescaled  all layers, on ${whole(batch.labels.length)} training images\n`);
+  }
+  if (warmUp) await warm(network, data, warmUp);
   await train({
     network,
     data,
@@ -210,10 +228,22 @@ async function test(network: Network, data: Parameters<typeof evaluate>[1]): Pro
   if (interrupted()) throw new Interrupted();
 }
 
-async function resumed(resume: Uint8Array, epochs: number | undefined) {
-  const network = await loadNetwork(resume);
-  const fit: FitOptions = epochs === undefined ? { resume } : { resume, epochs };
-  return { network, fit };
+function resumeOptions(resume: Uint8Array, epochs: number | undefined): FitOptions {
+  return epochs === undefined ? { resume } : { resume, epochs };
+}
+
+/** A design with what options say instead. */
+function withOptions(options: TrainOptions, { network, fit, warmUp, normalize }: Design) {
+  const epochs = options.warmUpEpochs ?? warmUp?.epochs ?? 0;
+  if (epochs > 0 && warmUp === undefined) {
+    throw new UsageError("--warm-up-epochs goes with presets that have a warm-up: those of bpsta");
+  }
+  return {
+    network,
+    fit: fitOptions(options, fit),
+    warmUp: epochs === 0 ? undefined : { ...warmUp!, epochs },
+    normalize,
+  };
 }
 
 /** The settings of a preset with what options say instead. */
