@@ -93,6 +93,7 @@ export const enum Op {
   DecolleScore, // local record
   DecolleRegularize, // local record
   DecolleDelta, // local record
+  SmoothSpikes, // smooth record
   // learning
   SquaredError,
   CrossEntropy,
@@ -785,6 +786,23 @@ export const enum Hyper {
   Taken = 56, // u32: steps k
   Decoupled = 60, // u32: weight decay acts on the weight (AdamW), not through the gradient
   Size = 64,
+}
+
+/** Primitives of a surrogate in place of spikes, for checking gradients. */
+export const enum Smooth {
+  Rows = 0,
+  RowLength = 4,
+  Channels = 8, // stored channels, of which
+  RealChannels = 12, // are real; the others give 0
+  Membrane = 16, // view of the first real position of u
+  Stride = 20, // bytes between its rows
+  Threshold = 24, // f32
+  Derivative = 28, // Derivative
+  Slope = 32, // f32: k, or π k / 2 for atan
+  Mask = 36, // view of the dropout mask, f32 [rows × row length], or 0
+  Values = 40, // view: f32 [rows × row length]
+  Learned = 44, // view of a threshold that is learned, or 0
+  Size = 48,
 }
 
 /** Checks and clips the gradients of an optimizer's step; 8-byte aligned. */

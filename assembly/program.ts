@@ -26,6 +26,7 @@ import {
 } from "./neuron/bypass";
 import { decolleForward, decollePool, decolleTrace } from "./neuron/decolle";
 import { leeBackward, leeFactor, leeForward, leeOutput, leePoolForward } from "./neuron/lee";
+import { smooth } from "./neuron/smooth";
 import { stdbpBackward, stdbpForward } from "./neuron/stdbp-layer";
 import {
   normBackwardApply,
@@ -332,6 +333,9 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.DecolleDelta:
         decolleDelta(operand(pc, 0), frame);
+        break;
+      case Op.SmoothSpikes:
+        smooth(operand(pc, 0), frame);
         break;
       case Op.SquaredError:
         squaredError(operand(pc, 0), frame);

@@ -72,13 +72,17 @@ export function checkBypass(bypass: boolean, model: Model, record: readonly Reco
   return bypass;
 }
 
-/** Loss, answers and gradients of a batch: of the network's loss, or of the caller's by `given` = dL/dy. */
+/**
+ * Loss, answers and gradients of a batch: of the network's loss, or of the caller's by `given` = dL/dy. `smooth`: of the
+ * network whose spikes are the primitives of their surrogates.
+ */
 export async function differentiate(
   runner: Runner,
   samples: Samples,
   labels: ArrayLike<number> | undefined,
   given: Float32Array | undefined,
   option: GradientOptions,
+  smooth = false,
 ): Promise<Gradients> {
   options("gradients options", option, ["record", "dropoutMasks", "bypassNeurons", "epoch", "firstSample"]);
   const { record = [], dropoutMasks, bypassNeurons = false, epoch = 0, firstSample = 0 } = option;
@@ -98,8 +102,9 @@ export async function differentiate(
     masks: dropoutMasks !== undefined,
     given: given !== undefined,
     bypass,
+    smooth,
   });
-  const key = `gradients ${Object.values(keep)} ${purpose.masks} ${purpose.given} ${bypass}`;
+  const key = `gradients ${Object.values(keep)} ${purpose.masks} ${purpose.given} ${bypass} ${smooth}`;
   return await runner.alone(async () => {
     const { engine } = runner;
     const lowered = engine.lower(key, purpose);

@@ -27,6 +27,7 @@ export {
   StateError,
 } from "./errors.ts";
 export type { Evaluation, LayerActivity } from "./evaluation.ts";
+export type { GradientCheck, GradientCheckOptions, ParameterCheck } from "./gradient-check.ts";
 export type { GradientOptions, Gradients } from "./gradients.ts";
 export {
   type HeNormalInitializer,

@@ -7,6 +7,7 @@ import type { Dataset } from "./data/dataset.ts";
 import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
 import { ArgumentError, StateError } from "./errors.ts";
 import { type Evaluation, evaluate, predict } from "./evaluation.ts";
+import { checkGradients, type GradientCheck, type GradientCheckOptions } from "./gradient-check.ts";
 import { differentiate, type GradientOptions, type Gradients } from "./gradients.ts";
 import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
 import { checkRange, type Samples } from "./inputs.ts";
@@ -399,6 +400,24 @@ export class Network {
   async normalizeActivity(inputs: Float32Array | Uint8Array | Tensor): Promise<LayerMembranes[]> {
     this.#runner.requireIdle("normalizeActivity");
     return await normalizeActivity(this.#runner, this.parameters, this.#runner.checkInputs(inputs));
+  }
+
+  /**
+   * Checks the gradients that this network gives for a batch, on a copy: against the other build of the core, bit by bit;
+   * and, where the method's gradient is a derivative, against central finite differences: of the loss (`stdbp`), or of the
+   * loss of the network in which each spike is the primitive of its surrogate (`surrogate` on membranes, `decolle`).
+   *
+   * @throws ArgumentError for inputs, labels or settings that do not fit
+   * @throws NonFiniteError if the loss is NaN or infinite
+   */
+  async checkGradients(
+    inputs: Float32Array | Uint8Array | Tensor,
+    labels: ArrayLike<number>,
+    option: GradientCheckOptions = {},
+  ): Promise<GradientCheck> {
+    const samples = this.#runner.checkInputs(inputs);
+    this.#runner.checkLabels("labels", labels, samples.count);
+    return await checkGradients(this.#runner, samples, labels, option);
   }
 
   /**

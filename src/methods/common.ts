@@ -4,6 +4,7 @@ import {
   Activity,
   ActivityKind,
   Control,
+  type Derivative,
   Dropout,
   EVENT_SCRATCH,
   Fanout,
@@ -13,6 +14,7 @@ import {
   Output,
   Poisson,
   Route,
+  Smooth,
   Stream,
   TimesEncoder,
 } from "../../assembly/abi.ts";
@@ -348,6 +350,42 @@ export class Stem {
     const address = this.plan.take(this.purpose.capacity * bytes * Math.max(steps, 1), 64);
     this.records.push({ name, address, kind: "values", layout, steps, amplitude: 0 });
     return this.plan.view(address, { sample: bytes * Math.max(steps, 1), step: perStep ? bytes : 0 });
+  }
+
+  /**
+   * The primitive of a surrogate at `membrane` in place of a layer's spikes, for checking gradients: the record of the op
+   * that fills it in at every step, its activity, and that of the step before. `slope`: k, or π k / 2 for atan.
+   */
+  smooth(
+    layout: Layout,
+    membrane: { view: number; stride: number; threshold: number; learned?: number },
+    surrogate: { kind: Derivative; slope: number },
+    mask: number,
+  ): { record: number; activity: number; before: number } {
+    const bytes = layout.length * 4;
+    const values = this.scratch(bytes, bytes);
+    const record = this.plan.record(Smooth.Size, {
+      [Smooth.Rows]: layout.rows,
+      [Smooth.RowLength]: layout.rowLength,
+      [Smooth.Channels]: layout.channels,
+      [Smooth.RealChannels]: layout.extent.channels,
+      [Smooth.Membrane]: membrane.view,
+      [Smooth.Stride]: membrane.stride,
+      [Smooth.Threshold]: { f32: membrane.threshold },
+      [Smooth.Derivative]: surrogate.kind,
+      [Smooth.Slope]: { f32: surrogate.slope },
+      [Smooth.Mask]: mask,
+      [Smooth.Values]: values,
+      [Smooth.Learned]: membrane.learned ?? 0,
+    });
+    const activity = (data: number) =>
+      this.plan.record(Activity.Size, {
+        [Activity.Kind]: ActivityKind.Values,
+        [Activity.Rows]: layout.rows,
+        [Activity.RowLength]: layout.rowLength,
+        [Activity.Data]: data,
+      });
+    return { record, activity: activity(values), before: activity(this.plan.shift(values, -bytes)) };
   }
 
   /** Activity record of a spiking layer. */

@@ -6,11 +6,13 @@ import {
   DENSE_STEPS,
   Decolle,
   DecolleDense,
+  Derivative,
   Local,
   Op,
   Product,
   Trace,
 } from "../../assembly/abi.ts";
+
 import { Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
@@ -109,6 +111,7 @@ class Part {
   readonly #synapse: number;
   readonly #start: number;
   readonly #neuron: number;
+  readonly #smooth: number | undefined;
   readonly #readout: { bias: number; synapse: number };
   readonly #score: number;
   readonly #wholeSample: number;
@@ -226,7 +229,22 @@ class Part {
     const readout = kept
       ? stem.values(`${layer.name}.readout`, answer, true)
       : stem.scratch(answer.length * 4);
-    const seen = this.#mask ? stem.activityOf(pooled, bits.view, this.#mask) : this.activity;
+    // What the readout sees; the surrogate's slope is 10.
+    const smooth = purpose.smooth
+      ? stem.smooth(
+          pooled,
+          {
+            view: pools ? best : this.#origin,
+            stride: pools ? pooled.rowLength * 4 : stride,
+            threshold: 0,
+          },
+          { kind: Derivative.FastSigmoid, slope: 10 },
+          this.#mask,
+        )
+      : undefined;
+    this.#smooth = smooth?.record;
+    const seen =
+      smooth?.activity ?? (this.#mask ? stem.activityOf(pooled, bits.view, this.#mask) : this.activity);
     this.#readout = {
       bias: plan.record(Bias.Size, {
         [Bias.Field]: readout,
@@ -449,6 +467,7 @@ class Part {
 
   #read(): void {
     const { plan } = this.#context.stem;
+    if (this.#smooth) plan.emit(Op.SmoothSpikes, this.#smooth);
     plan.emit(Op.BiasForward, this.#readout.bias);
     plan.emit(Op.FanoutForward, this.#readout.synapse);
   }

@@ -279,6 +279,7 @@ function model(
     classes: descriptor.classes,
     inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
     meanLoss: true,
+    exact: "smooth",
     blocks: 1,
     local: true,
     online: descriptor.online,

@@ -67,6 +67,8 @@ export interface Purpose {
   readonly count: boolean;
   /** Neurons hand on their current: an ordinary network of one step. Only where the model says it can. */
   readonly bypass?: boolean;
+  /** In place of spikes the primitives of their surrogates, as `Model.exact` says: for checking gradients. */
+  readonly smooth?: boolean;
   /** Emits one step of the optimizer: where the model is `online`, and `fit` runs it. */
   readonly learn?: (plan: Plan) => void;
 }
@@ -149,6 +151,11 @@ export interface Model {
   readonly bypass?: boolean;
   /** Most blocks that a training batch is cut into, each with gradients of its own; MAX_BLOCKS if left out. */
   readonly blocks?: number;
+  /**
+   * What its gradients are the true derivative of: the `"loss"`, almost everywhere; or the loss of the `"smooth"` network,
+   * lowered with `purpose.smooth`. Left out where a method's gradients are no derivative of anything.
+   */
+  readonly exact?: "loss" | "smooth";
   /** Its training programs take the optimizer's steps themselves, by `purpose.learn`; `fit` takes none. */
   readonly online?: boolean;
   /** Answers are times: the earliest one is the class. */

@@ -248,6 +248,9 @@ export const stdbpMethod: Method<StdbpDescriptor> = {
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       earliest: true,
       meanLoss: meanLoss(loss, "mean"),
+      // Guards and stand-ins change the gradient, not the loss.
+      exact:
+        descriptor.inverseBound || descriptor.gradientLimit || descriptor.silentDelay ? undefined : "loss",
       // Panels of weights take all samples in turn, and add up their gradients themselves.
       blocks: 1,
       together: 16,

@@ -208,8 +208,23 @@ export function lowerSurrogate(
             [Bias.Gradient]: stem.gradient(stage.bias),
           })
         : 0;
+    const smooth =
+      purpose.smooth && i < last
+        ? stem.smooth(
+            neurons,
+            {
+              view: membrane,
+              stride: neurons.rowLength * 4,
+              threshold: stage.threshold,
+              learned: learned(stage.learnedThreshold),
+            },
+            { kind, slope: a },
+            amplitude,
+          )
+        : undefined;
     return {
       stage,
+      smooth,
       bytes,
       once,
       field,
@@ -231,7 +246,7 @@ export function lowerSurrogate(
       pooling: pooling(once ? sum : pooledDelta),
       bias,
       biasBackward,
-      activity: stem.activityOf(neurons, bits.view, amplitude),
+      activity: smooth?.activity ?? stem.activityOf(neurons, bits.view, amplitude),
     };
   });
   type Part = (typeof parts)[number];
@@ -269,7 +284,7 @@ export function lowerSurrogate(
     const { recurrent, neurons } = part.stage;
     if (!recurrent) return undefined;
     const before = plan.shift(part.bits, live ? 0 : -neurons.bitBytes);
-    const activity = stem.activityOf(neurons, before, part.amplitude);
+    const activity = part.smooth?.before ?? stem.activityOf(neurons, before, part.amplitude);
     const { geometry, weight } = recurrent;
     return {
       forward: stem.fanout(activity, geometry, weight, part.joined || part.field, 0),
@@ -348,6 +363,7 @@ export function lowerSurrogate(
           });
         }
         plan.emit(Op.SurrogateForward, part.neuron);
+        if (part.smooth) plan.emit(Op.SmoothSpikes, part.smooth.record);
         if (part.membranes) plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
       });
     });

@@ -259,6 +259,8 @@ export const surrogateMethod: Method<SurrogateDescriptor> = {
       classes: stages[stages.length - 1].neurons.extent.channels,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       meanLoss: meanLoss(loss, "mean"),
+      // A rate counts spikes of the last layer, which have no derivative.
+      exact: loss.on === "rate" ? undefined : "smooth",
       lower: (plan, purpose, bindings) =>
         lowerSurrogate({ stages, input: layout, descriptor, encoder, loss }, plan, purpose, bindings),
     };
