@@ -43,7 +43,7 @@ export interface GradientCheck {
   /**
    * What the differences are taken of: the `"loss"`; the loss of the `"smooth"` network, in which each spike is the primitive
    * of its surrogate; or nothing, null, where the method's gradient is no derivative: `lee`, `bpsta`, `surrogate` with a loss on
-   * rates, `stdbp` with guards or stand-ins.
+   * rates, `stdbp` with guards or stand-ins. With `bypassNeurons` it is the loss.
    */
   readonly differences: "loss" | "smooth" | null;
   readonly parameters: readonly ParameterCheck[];

@@ -18,7 +18,7 @@ import { type MethodDescriptor, methodOf } from "./methods/index.ts";
 import type { Model } from "./methods/method.ts";
 import { inFile, type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
 import { type LayerMembranes, normalizeActivity } from "./normalize.ts";
-import { type Optimizer, OptimizerState, putGradients } from "./optimizer.ts";
+import { type Optimizer, OptimizerState, putGradients, stateTensors } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
 import { openParameters, type Parameters } from "./parameters.ts";
 import { Runner } from "./runner.ts";
@@ -268,21 +268,22 @@ export class Network {
   }
 
   /**
-   * Linear memory in bytes: `bytes` taken now; what training or inference on batches of a size takes in all,
-   * parameters, gradients and one momentum included.
+   * Linear memory in bytes: `bytes` taken now; what training or inference on batches of a size takes in all, parameters,
+   * gradients and the optimizer's state included (without `optimizer`: one momentum).
    */
   get memory(): {
     readonly bytes: number;
-    training(batchSize: number): number;
+    training(batchSize: number, optimizer?: OptimizerDescriptor): number;
     inference(batchSize: number): number;
   } {
     const engine = this.#runner.engine;
     const parameters = engine.gradientBytes;
     return {
       bytes: engine.used,
-      training: (batchSize) => {
+      training: (batchSize, optimizer) => {
         integer("batchSize", batchSize, 1);
-        return 2 * parameters + engine.measure(this.#runner.purpose("train", batchSize));
+        const state = optimizer === undefined ? 1 : stateTensors(checkOptimizer(optimizer));
+        return (1 + state) * parameters + engine.measure(this.#runner.purpose("train", batchSize));
       },
       inference: (batchSize) =>
         parameters + engine.measure(this.#runner.purpose("infer", integer("batchSize", batchSize, 1))),

@@ -44,6 +44,11 @@ const FORMS: { readonly [K in OptimizerDescriptor["kind"]]: (d: OptimizerDescrip
     }),
   };
 
+/** Tensors of state that an optimizer keeps beside each parameter. */
+export function stateTensors(descriptor: OptimizerDescriptor): number {
+  return FORMS[descriptor.kind](descriptor as never).tensors.length;
+}
+
 /** Bounds on gradients before a step. */
 export interface ClipBounds {
   /** Largest magnitude of each. */

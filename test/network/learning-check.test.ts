@@ -155,6 +155,21 @@ describe("checkGradients", () => {
     expect(found.parameters.every(({ equalBits, differences }) => equalBits && !differences)).toBe(true);
   });
 
+  it("finds the derivative of an ordinary network, where neurons are bypassed", async () => {
+    const layers = [conv2d(4, 3), maxPool2d(2), dense(30)];
+    const network = await createNetwork({
+      input: image,
+      encoder: direct({ steps: 2 }),
+      method: bpsta(),
+      layers,
+    });
+    const random = generator(1);
+    const inputs = Float32Array.from({ length: 6 * 64 }, random);
+    const found = await network.checkGradients(inputs, [0, 1, 2, 0, 1, 2], { bypassNeurons: true });
+    expect(found.differences).toBe("loss");
+    expect(found.parameters.filter(({ ok }) => !ok)).toEqual([]);
+  });
+
   it("refuses settings by name", async () => {
     const network = await createNetwork(others[0][1]);
     const inputs = new Float32Array(6 * 64);

@@ -246,6 +246,16 @@ describe("fit", () => {
     });
   });
 
+  it("says how much memory an optimizer's state takes", async () => {
+    const { memory } = await make();
+    const [none, one, two] = [sgd({ rate: 1 }), sgd({ rate: 1, momentum: 0.9 }), adam({ rate: 1 })].map((o) =>
+      memory.training(8, o),
+    );
+    expect(memory.training(8)).toBe(one);
+    expect(two - one).toBe(one - none);
+    expect(one - none).toBeGreaterThan(0);
+  });
+
   it("refuses settings by name", () => {
     return make().then((network) => {
       const optimizer = sgd({ rate: 0.1 });
