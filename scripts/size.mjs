@@ -8,8 +8,8 @@ import { build } from "esbuild";
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 const KILOBYTE = 1024;
-/** Upper bounds, in bytes after gzip. */
-export const BOUNDS = { wasm: 36 * KILOBYTE, entry: 60 * KILOBYTE };
+/** Upper bounds, in bytes after gzip. The default entry carries all methods and the SIMD core inlined as text. */
+export const BOUNDS = { wasm: 36 * KILOBYTE, entry: 88 * KILOBYTE };
 
 /**
  * One result for every dist/*.wasm and for every JavaScript entry point of the package. An entry point's size is that of
