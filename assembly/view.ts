@@ -11,14 +11,19 @@ export function at(view: usize, frame: usize): usize {
   );
 }
 
+/** Where block `block` of the batch begins; the product may pass 32 bits. */
+@inline
+function boundary(frame: usize, block: u32): u32 {
+  const control = load<u32>(frame, Frame.Control) as usize;
+  return (((load<u32>(control, Control.Samples) as u64) * block) / load<u32>(control, Control.Blocks)) as u32;
+}
+
 /** First sample of the frame's block. */
 export function firstSample(frame: usize): u32 {
-  const control = load<u32>(frame, Frame.Control) as usize;
-  return (load<u32>(control, Control.Samples) * load<u32>(frame, Frame.Block)) / load<u32>(control, Control.Blocks);
+  return boundary(frame, load<u32>(frame, Frame.Block));
 }
 
 /** One behind its last. */
 export function endSample(frame: usize): u32 {
-  const control = load<u32>(frame, Frame.Control) as usize;
-  return (load<u32>(control, Control.Samples) * (load<u32>(frame, Frame.Block) + 1)) / load<u32>(control, Control.Blocks);
+  return boundary(frame, load<u32>(frame, Frame.Block) + 1);
 }
