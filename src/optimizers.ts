@@ -221,7 +221,7 @@ export function scheduleFactor(
   }
   const warm = schedule.warmup * stepsPerEpoch;
   if (step < warm) {
-    if (schedule.ramp === "linear") return (step + 1) / warm;
+    if (schedule.ramp === "linear") return Math.min(1, (step + 1) / warm);
     return 1 / (schedule.warmup - Math.floor(step / stepsPerEpoch));
   }
   const total = stepsPerEpoch * epochs;
