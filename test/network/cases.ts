@@ -73,8 +73,9 @@ export function layersOf({ input, wishes, classes }: Case): LayerDescriptor[] {
     if (kind <= 2) {
       const padding = c % 4;
       const kernel = 1 + (a % Math.min(5, limit + 2 * padding));
-      const stride = 1 + (b % 4);
-      const out = 1 + ((a >> 3) % 9);
+      // Large maps are rarer than small ones, and have the more to go wrong.
+      const stride = b % 8 < 5 ? 1 : 1 + (b % 4);
+      const out = b % 8 < 2 ? 9 + ((a >> 3) % 9) : 1 + ((a >> 3) % 9);
       layers.push(conv2d(out, kernel, { stride, padding }));
       h = Math.floor((h + 2 * padding - kernel) / stride) + 1;
       w = Math.floor((w + 2 * padding - kernel) / stride) + 1;
@@ -101,6 +102,20 @@ export function layersOf({ input, wishes, classes }: Case): LayerDescriptor[] {
       const stride = b & 4 ? s1 * s2 : s1;
       h = Math.floor((h - 1) / stride) + 1;
       w = Math.floor((w - 1) / stride) + 1;
+      spiking = out;
+      poolable = true;
+    } else if (kind === 7 && spiking !== undefined) {
+      // A block that begins with a pool: two listen to the layer before it.
+      const [height, width] = [h, w];
+      const sizes = [1, 2, 3, 4].filter((n) => height % n === 0 && width % n === 0);
+      const size = sizes[a % sizes.length];
+      const through = b % 2 === 0;
+      const out: number = through ? 1 + (c % 6) : spiking;
+      const k = 1 + 2 * ((b >> 1) % 2);
+      const block = [avgPool2d(size), conv2d(out, k, { padding: (k - 1) / 2 })];
+      layers.push(residual(block, { conv: through, stride: size }));
+      h /= size;
+      w /= size;
       spiking = out;
       poolable = true;
     } else if (kind === 5 && poolable) {

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { anyCase, type Case, type Prepared, prepare, trainOf } from "./cases.ts";
 import { backward, type Forward, forward, type Stage, squaredError, stagesOf } from "./twin.ts";
 
-const RUNS = 150;
+const RUNS = 300;
 
 interface Answer extends Prepared {
   readonly found: Gradients;
