@@ -186,7 +186,9 @@ export class TrainingRun {
         ...(batch.records ? { records: batch.records } : {}),
       };
     }
-    if (settings.keepBest && this.best) this.#runner.engine.allParameters().set(this.best);
+    const { best } = this;
+    if (settings.keepBest && best)
+      await this.#runner.alone(async () => this.#runner.engine.allParameters().set(best));
   }
 
   /** The batch at the position, and the rate of its step. */

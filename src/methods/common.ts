@@ -97,6 +97,9 @@ export class ParameterList {
   }
 }
 
+/** Most neurons of one layer, as of the input. */
+const MOST_NEURONS = 2 ** 24;
+
 /** Geometry of a weight layer on top of `from`; refuses kernels that do not fit. `argument` names the layer in errors. */
 export function weightGeometry(
   from: Layout,
@@ -116,6 +119,14 @@ export function weightGeometry(
       `${argument}.kernel`,
       kernel,
       `at most ${Math.min(e.height, e.width) + 2 * padding}, the padded side of its input ${describeExtent(e)}`,
+    );
+  }
+  // Before any table is made: a file may ask for anything.
+  if (layer.out * height * width > MOST_NEURONS) {
+    throw new ArgumentError(
+      `${argument}.out`,
+      layer.out,
+      `at most ${Math.floor(MOST_NEURONS / (height * width))} channels of ${height}×${width}: ${MOST_NEURONS} neurons a layer`,
     );
   }
   const layout = new Layout({ channels: layer.out, height, width }, true);

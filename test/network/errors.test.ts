@@ -132,6 +132,11 @@ describe("createNetwork refuses", () => {
       [conv, avgPool2d(5), last],
       /^layers\[1\]\.size: got 5.*at most 4.*\[4, 4, 4\]/,
     ],
+    [
+      "more neurons than a layer may have",
+      [conv, conv2d(65536, 1, { padding: 1024 }), last],
+      /^layers\[1\]\.out: got 65536.*at most 3 channels of 2052×2052/,
+    ],
     ["a pool in front", [avgPool2d(2), last], /^layers\[0\]: got "avgPool2d".*conv2d/],
     ["no dense layer at the end", [conv, conv], /^layers\[1\]: got "readout".*dense/],
     ["dropout in front", [dropout(0.5), last], /^layers\[0\]: got "dropout"/],
