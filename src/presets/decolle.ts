@@ -15,8 +15,20 @@ const FALL = 30;
 /** Burn-in is a share of the sample, so that fewer steps stay possible. */
 const burnIn = (steps: number, share: number) => Math.round(steps * share);
 
+/** What of the recipe for MNIST depends on the network: few weights that share much learn at a higher rate. */
+interface Tuned {
+  readonly steps: number;
+  readonly readoutScale: number;
+  readonly batchSize: number;
+  readonly rate: number;
+}
+
 /** What the networks for MNIST have in common. */
-function digits(about: string, layers: (settings: Settings) => LayerDescriptor[], usual: number) {
+function digits(
+  about: string,
+  { steps: usual, readoutScale, batchSize, rate }: Tuned,
+  layers: (settings: Settings) => LayerDescriptor[],
+) {
   return {
     about,
     steps: usual,
@@ -31,11 +43,11 @@ function digits(about: string, layers: (settings: Settings) => LayerDescriptor[]
         alpha: 0.9,
         beta: 0.85,
         burnIn: burnIn(settings.steps, 10 / usual),
-        readoutScale: 1,
+        readoutScale,
       }),
       layers: layers(settings),
     }),
-    fit: () => ({ batchSize: 64, optimizer: adamax({ rate: 5e-4, betas: BETAS }), schedule: cosine() }),
+    fit: () => ({ batchSize, optimizer: adamax({ rate, betas: BETAS }), schedule: cosine() }),
     normalize: NORMALIZE,
   } satisfies Recipe;
 }
@@ -44,11 +56,12 @@ function digits(about: string, layers: (settings: Settings) => LayerDescriptor[]
 export const decolleRecipes = {
   "decolle-mlp": digits(
     "784-512-512-512, local learning after Kaiser et al. 2020, for MNIST",
+    { steps: 40, readoutScale: 1, batchSize: 64, rate: 5e-4 },
     ({ wide, dropout: p }) => [512, 512, 512].flatMap((out) => dropped(dense(wide(out)), p)),
-    40,
   ),
   "decolle-conv": digits(
     "16C5p2-MP2-32C5p2-MP2-32C3p1, local learning after Kaiser et al. 2020, for MNIST",
+    { steps: 50, readoutScale: 0.5, batchSize: 32, rate: 0.02 },
     ({ wide, dropout: p }) => [
       conv2d(wide(16), 5, { padding: 2 }),
       ...dropped(maxPool2d(2), p),
@@ -56,7 +69,6 @@ export const decolleRecipes = {
       ...dropped(maxPool2d(2), p),
       ...dropped(conv2d(wide(32), 3, { padding: 1 }), p),
     ],
-    50,
   ),
   "decolle-dvs": {
     about: "64C7-MP2-128C7-128C7-MP2, local learning of Kaiser et al. 2020, for DVS-Gesture",

@@ -1,6 +1,6 @@
 // From training to answers, as a user goes: every command on the files of the one before.
 import { spawnSync } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadNetwork } from "spikegrad";
 import { mnist } from "spikegrad/data/node";
@@ -102,6 +102,39 @@ describe("train", () => {
     );
     expect(outcome.stderr).toMatch(pattern);
     expect(outcome.code).toBe(code);
+  });
+
+  test("takes recordings of events", async () => {
+    for (const split of ["Train", "Test"]) {
+      for (const label of [0, 1]) {
+        await mkdir(at(`events/${split}/${label}`), { recursive: true });
+        const events = [0, 9, 99].flatMap((time) => [label, 1, 128, 0, time]);
+        await writeFile(at(`events/${split}/${label}/0000${label}.bin`), Uint8Array.from(events));
+      }
+    }
+    const args = ["--network", "bpsta-nmnist", "--width", "0.02", "--steps", "2", "--epochs", "1"];
+    const outcome = await call(
+      "train",
+      ...["--data", "nmnist:events", "--out", "events.safetensors", "--warm-up-epochs", "1", ...args],
+    );
+    expect(outcome).toMatchObject({ code: 0 });
+    expect(outcome.stdout).toMatch(/input 2x34x34; spikes steps 2; bpsta/);
+    expect(outcome.stderr).toMatch(/^warm-up {3}0%(.|\n)*\ntrain {3}0%/);
+    const drawn = await call("predict", "events.safetensors", "--data", "nmnist:events", "--index", "1");
+    expect(drawn.stdout).toMatch(/^ \+\n/);
+    expect(drawn.stdout).toMatch(/#1: \d (right|WRONG: is 1)/);
+    const images = await call("train", "--data", "digits", "--out", "none", ...args);
+    expect(images).toMatchObject({ code: 2, stdout: "" });
+    expect(images.stderr).toMatch(/bpsta-nmnist takes recordings of events, as of --data nmnist:PATH/);
+  });
+
+  test("rescales the layers of decolle first", async () => {
+    const outcome = await call(
+      ...["train", "--data", "digits", "--network", "decolle-mlp", "--width", "0.05", "--steps", "8"],
+      ...["--epochs", "1", "--out", "local.safetensors"],
+    );
+    expect(outcome.stdout).toMatch(/\nrescaled {2}all layers, on 64 training images\n/);
+    expect(outcome.code).toBe(0);
   });
 
   test("puts dropout after hidden layers", async () => {

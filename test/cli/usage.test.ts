@@ -69,6 +69,36 @@ describe("wrong usage ends with 2", () => {
       ["train", "--data", "digits", "--out", "a", "--train-images", "65"],
       /--train-images 65: the data set has 64/,
     ],
+    [
+      "a momentum for Adam",
+      ["train", "--data", "digits", "--out", "a", "--network", "stdbp-400", "--momentum", "0.5"],
+      /--momentum goes with --optimizer sgd; this network is trained with adam/,
+    ],
+    [
+      "another optimizer without its rate",
+      ["train", "--data", "digits", "--out", "a", "--optimizer", "adam"],
+      /--optimizer adam needs a --rate/,
+    ],
+    [
+      "a gain without Poisson coding",
+      ["train", "--data", "digits", "--out", "a", "--network", "surrogate-mlp", "--gain", "0.5"],
+      /--gain goes with Poisson coding/,
+    ],
+    [
+      "a leak of another method",
+      ["train", "--data", "digits", "--out", "a", "--network", "surrogate-mlp", "--leak", "0.5"],
+      /--leak goes with the method lee/,
+    ],
+    [
+      "steps of continuous time",
+      ["train", "--data", "digits", "--out", "a", "--network", "stdbp-400", "--steps", "5"],
+      /preset\.steps: got 5; expected nothing/,
+    ],
+    [
+      "a warm-up that the preset lacks",
+      ["train", "--data", "digits", "--out", "a", "--warm-up-epochs", "1"],
+      /--warm-up-epochs goes with presets that have a warm-up/,
+    ],
     ["one file for two things", ["train", "--out", "a", "--checkpoint", "./a"], /name the same file/],
     [
       "settings that a checkpoint holds",
