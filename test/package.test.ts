@@ -92,38 +92,38 @@ describe("what is packed", () => {
   });
 });
 
-test.each(["nodenext", "bundler"])(
-  "the declarations compile for a user with moduleResolution %s",
-  async (resolution) => {
-    const folder = await mkdtemp(join(tmpdir(), "spikegrad-types-"));
-    try {
-      await mkdir(join(folder, "node_modules"));
-      await symlink(root, join(folder, "node_modules/spikegrad"), "dir");
-      const compilerOptions = {
-        strict: true,
-        noEmit: true,
-        target: "es2022",
-        lib: ["ES2022", "DOM"],
-        module: resolution === "nodenext" ? "nodenext" : "esnext",
-        moduleResolution: resolution,
-        types: [],
-        skipLibCheck: false,
-      };
-      const browser = Object.entries(manifest.exports)
-        .filter(([subpath, target]) => typeof target === "object" && !subpath.endsWith("/node"))
-        .map(([subpath]) => `export * as ${subpath.slice(2) || "main"} from "spikegrad${subpath.slice(1)}";`);
-      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
-      await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["user.ts"] }));
-      await writeFile(join(folder, "user.ts"), browser.join("\n"));
-      const tsc = execute(process.execPath, [at("node_modules/typescript/bin/tsc"), "-p", folder]);
-      expect(
-        await tsc.then(
-          () => "",
-          (error) => error.stdout,
-        ),
-      ).toBe("");
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
-);
+test.each([
+  "nodenext",
+  "bundler",
+])("the declarations compile for a user with moduleResolution %s", async (resolution) => {
+  const folder = await mkdtemp(join(tmpdir(), "spikegrad-types-"));
+  try {
+    await mkdir(join(folder, "node_modules"));
+    await symlink(root, join(folder, "node_modules/spikegrad"), "dir");
+    const compilerOptions = {
+      strict: true,
+      noEmit: true,
+      target: "es2022",
+      lib: ["ES2022", "DOM"],
+      module: resolution === "nodenext" ? "nodenext" : "esnext",
+      moduleResolution: resolution,
+      types: [],
+      skipLibCheck: false,
+    };
+    const browser = Object.entries(manifest.exports)
+      .filter(([subpath, target]) => typeof target === "object" && !subpath.endsWith("/node"))
+      .map(([subpath]) => `export * as ${subpath.slice(2) || "main"} from "spikegrad${subpath.slice(1)}";`);
+    await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["user.ts"] }));
+    await writeFile(join(folder, "user.ts"), browser.join("\n"));
+    const tsc = execute(process.execPath, [at("node_modules/typescript/bin/tsc"), "-p", folder]);
+    expect(
+      await tsc.then(
+        () => "",
+        (error) => error.stdout,
+      ),
+    ).toBe("");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

@@ -27,15 +27,15 @@ describe("the builds inside the package", () => {
     expect((await loadCore({ build: "simd" })).module).not.toBe((await loadCore({ build: "scalar" })).module);
   });
 
-  test.each(["spikegrad.wasm", "spikegrad.scalar.wasm"])(
-    "%s imports a memory and abort at most",
-    async (file) => {
-      const imports = WebAssembly.Module.imports(await WebAssembly.compile(await read(file)));
-      const names = imports.map(({ module, name }) => `${module}.${name}`);
-      expect(names).toContain("env.memory");
-      expect(["env.memory", "env.abort"]).toEqual(expect.arrayContaining(names));
-    },
-  );
+  test.each([
+    "spikegrad.wasm",
+    "spikegrad.scalar.wasm",
+  ])("%s imports a memory and abort at most", async (file) => {
+    const imports = WebAssembly.Module.imports(await WebAssembly.compile(await read(file)));
+    const names = imports.map(({ module, name }) => `${module}.${name}`);
+    expect(names).toContain("env.memory");
+    expect(["env.memory", "env.abort"]).toEqual(expect.arrayContaining(names));
+  });
 });
 
 describe("a module of the caller's", () => {

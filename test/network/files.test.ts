@@ -205,16 +205,16 @@ describe("files that are not in order", () => {
     expect(error.message).toMatch(words);
   });
 
-  it.each([Number.NaN, Number.POSITIVE_INFINITY])(
-    "a weight that is %d: FormatError with words",
-    async (value) => {
-      const file = (await create()).save();
-      const tensors = { "layer0.weight": spoiled(file, "layer0.weight", 7, value) };
-      const error = await failure(() => loadNetwork(altered(file, {}, tensors)));
-      expect(error).toBeInstanceOf(FormatError);
-      expect(error.message).toContain(`tensor "layer0.weight"[7]: found ${value}`);
-    },
-  );
+  it.each([
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+  ])("a weight that is %d: FormatError with words", async (value) => {
+    const file = (await create()).save();
+    const tensors = { "layer0.weight": spoiled(file, "layer0.weight", 7, value) };
+    const error = await failure(() => loadNetwork(altered(file, {}, tensors)));
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.message).toContain(`tensor "layer0.weight"[7]: found ${value}`);
+  });
 
   it.each([
     ["input", [1, -1, 2]],
@@ -315,32 +315,31 @@ describe("checkpoint and resume", () => {
     ],
   ];
 
-  it.each(variants)(
-    "stopping after any step and going on gives the bits of never stopping: %s",
-    async (_, settings) => {
-      const whole = await create();
-      const records = await drain(whole.fit(data, settings));
-      const wanted = bitsOf(whole.parameters.entries());
-      const outputs = bits((await whole.predict(data.inputs)).outputs.data);
-      expect(records).toHaveLength(9);
-      for (let stop = 1; stop <= 9; stop++) {
-        const first = await create();
-        let done = 0;
-        for await (const _step of first.fit(data, settings)) if (++done === stop) break;
-        const file = first.checkpoint();
-        const second = await loadNetwork(file);
-        const rest = await drain(second.fit(data, { resume: file }));
-        expect(rest).toHaveLength(9 - stop);
-        rest.forEach((record, i) => {
-          const { epoch, step, loss, epochLoss, epochAccuracy, rate, samples } = records[stop + i];
-          expect(record).toMatchObject({ epoch, step, loss, epochLoss, epochAccuracy, rate, samples });
-        });
-        expect(bitsOf(second.parameters.entries())).toEqual(wanted);
-        expect(bits((await second.predict(data.inputs)).outputs.data)).toEqual(outputs);
-        expect(second.checkpoint()).toEqual(whole.checkpoint());
-      }
-    },
-  );
+  it.each(
+    variants,
+  )("stopping after any step and going on gives the bits of never stopping: %s", async (_, settings) => {
+    const whole = await create();
+    const records = await drain(whole.fit(data, settings));
+    const wanted = bitsOf(whole.parameters.entries());
+    const outputs = bits((await whole.predict(data.inputs)).outputs.data);
+    expect(records).toHaveLength(9);
+    for (let stop = 1; stop <= 9; stop++) {
+      const first = await create();
+      let done = 0;
+      for await (const _step of first.fit(data, settings)) if (++done === stop) break;
+      const file = first.checkpoint();
+      const second = await loadNetwork(file);
+      const rest = await drain(second.fit(data, { resume: file }));
+      expect(rest).toHaveLength(9 - stop);
+      rest.forEach((record, i) => {
+        const { epoch, step, loss, epochLoss, epochAccuracy, rate, samples } = records[stop + i];
+        expect(record).toMatchObject({ epoch, step, loss, epochLoss, epochAccuracy, rate, samples });
+      });
+      expect(bitsOf(second.parameters.entries())).toEqual(wanted);
+      expect(bits((await second.predict(data.inputs)).outputs.data)).toEqual(outputs);
+      expect(second.checkpoint()).toEqual(whole.checkpoint());
+    }
+  });
 
   it("a checkpoint taken at any moment, also within a step, goes on with the same bits", async () => {
     const whole = await create();

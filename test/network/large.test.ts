@@ -101,16 +101,15 @@ describe("more events than are handled in one go (256)", () => {
     await compare({ input: [1030], layers: [dense(5), dense(3)], pixels: ones(1030, count) });
   });
 
-  it.each([255, 256, 257, 512, 600])(
-    "%i input spikes a step, in rows that are not whole words, convolved",
-    async (count) => {
-      await compare({
-        input: [3, 13, 17],
-        layers: [conv2d(3, 3, { stride: 2 }), dense(3)],
-        pixels: ones(663, count),
-      });
-    },
-  );
+  it.each([
+    255, 256, 257, 512, 600,
+  ])("%i input spikes a step, in rows that are not whole words, convolved", async (count) => {
+    await compare({
+      input: [3, 13, 17],
+      layers: [conv2d(3, 3, { stride: 2 }), dense(3)],
+      pixels: ones(663, count),
+    });
+  });
 
   it("with signs", async () => {
     const pixels = ones(700, 600).map((x, i) => (i % 3 ? x : -x));
@@ -201,59 +200,60 @@ describe("addresses past 2 GiB", () => {
     vi.restoreAllMocks();
   });
 
-  it.each([2 ** 31 - 2 ** 20, 2 ** 31 + 64, 2 ** 32 - 2 ** 21 - 2 ** 20])(
-    "a network at %i computes the same bits",
-    async (base) => {
-      const data = dataset(12, [2, 9, 9], 4);
-      const build = async (each: "simd" | "scalar") => {
-        const network = await source.createNetwork({
-          input: [2, 9, 9],
-          encoder: source.poisson({ steps: 6, gain: 0.9 }),
-          method: source.lee(),
-          layers: [
-            source.conv2d(9, 3),
-            source.avgPool2d(2),
-            source.residual([source.conv2d(8, 3, { padding: 1 })]),
-            source.dropout(0.2),
-            source.dense(40),
-            source.dense(4),
-          ],
-          seed: 3,
-          build: each,
-        });
-        await drain(
-          network.fit(data, {
-            epochs: 2,
-            batchSize: 5,
-            optimizer: source.sgd({ rate: 0.01, momentum: 0.9 }),
-          }),
-        );
-        const { outputs } = await network.predict(data.inputs);
-        const { synapticOperations } = await network.evaluate(data);
-        return {
-          parameters: bitsOf(network.parameters.entries()),
-          outputs: bits(outputs.data),
-          synapticOperations,
-        };
-      };
-      const low = await build("simd");
-      // The arena begins high up; what lies below is never touched, so that the machine need not have it.
-      const { take } = Arena.prototype;
-      const begun = new WeakSet<Arena>();
-      const skip = vi.spyOn(Uint8Array.prototype, "fill");
-      vi.spyOn(Arena.prototype, "take").mockImplementation(function (this: Arena, bytes, purpose) {
-        if (!begun.has(this)) {
-          begun.add(this);
-          skip.mockImplementationOnce(function (this: Uint8Array<ArrayBuffer>) {
-            return this;
-          });
-          take.call(this, base - 2 ** 14, "nothing");
-        }
-        const address = take.call(this, bytes, purpose);
-        expect(address).toBeGreaterThanOrEqual(base);
-        return address;
+  it.each([
+    2 ** 31 - 2 ** 20,
+    2 ** 31 + 64,
+    2 ** 32 - 2 ** 21 - 2 ** 20,
+  ])("a network at %i computes the same bits", async (base) => {
+    const data = dataset(12, [2, 9, 9], 4);
+    const build = async (each: "simd" | "scalar") => {
+      const network = await source.createNetwork({
+        input: [2, 9, 9],
+        encoder: source.poisson({ steps: 6, gain: 0.9 }),
+        method: source.lee(),
+        layers: [
+          source.conv2d(9, 3),
+          source.avgPool2d(2),
+          source.residual([source.conv2d(8, 3, { padding: 1 })]),
+          source.dropout(0.2),
+          source.dense(40),
+          source.dense(4),
+        ],
+        seed: 3,
+        build: each,
       });
-      for (const each of ["simd", "scalar"] as const) expect(await build(each)).toEqual(low);
-    },
-  );
+      await drain(
+        network.fit(data, {
+          epochs: 2,
+          batchSize: 5,
+          optimizer: source.sgd({ rate: 0.01, momentum: 0.9 }),
+        }),
+      );
+      const { outputs } = await network.predict(data.inputs);
+      const { synapticOperations } = await network.evaluate(data);
+      return {
+        parameters: bitsOf(network.parameters.entries()),
+        outputs: bits(outputs.data),
+        synapticOperations,
+      };
+    };
+    const low = await build("simd");
+    // The arena begins high up; what lies below is never touched, so that the machine need not have it.
+    const { take } = Arena.prototype;
+    const begun = new WeakSet<Arena>();
+    const skip = vi.spyOn(Uint8Array.prototype, "fill");
+    vi.spyOn(Arena.prototype, "take").mockImplementation(function (this: Arena, bytes, purpose) {
+      if (!begun.has(this)) {
+        begun.add(this);
+        skip.mockImplementationOnce(function (this: Uint8Array<ArrayBuffer>) {
+          return this;
+        });
+        take.call(this, base - 2 ** 14, "nothing");
+      }
+      const address = take.call(this, bytes, purpose);
+      expect(address).toBeGreaterThanOrEqual(base);
+      return address;
+    });
+    for (const each of ["simd", "scalar"] as const) expect(await build(each)).toEqual(low);
+  });
 });

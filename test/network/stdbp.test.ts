@@ -256,49 +256,48 @@ describe("gradients", () => {
     stdbp({ temperature: 0.5, threshold: 0.5 }),
   ];
 
-  it.each(options)(
-    "are those of finite differences, temperature $temperature, threshold $threshold, penalty $weightSumPenalty",
-    async (method) => {
-      const random = generator(7);
-      const network = await createNetwork({
-        input: [1, 6, 6],
-        encoder: times(),
-        method,
-        layers: [conv2d(3, 3, { padding: 1 }), earliestPool2d(2), dense(12), dense(4)],
-        seed: 3,
-      });
-      for (const [name, { data }] of network.parameters.entries()) {
-        network.parameters.set(
-          name,
-          data.map((w) => 2 * w + (name === "layer3.weight" ? 0.5 : 0.15)),
-        );
+  it.each(
+    options,
+  )("are those of finite differences, temperature $temperature, threshold $threshold, penalty $weightSumPenalty", async (method) => {
+    const random = generator(7);
+    const network = await createNetwork({
+      input: [1, 6, 6],
+      encoder: times(),
+      method,
+      layers: [conv2d(3, 3, { padding: 1 }), earliestPool2d(2), dense(12), dense(4)],
+      seed: 3,
+    });
+    for (const [name, { data }] of network.parameters.entries()) {
+      network.parameters.set(
+        name,
+        data.map((w) => 2 * w + (name === "layer3.weight" ? 0.5 : 0.15)),
+      );
+    }
+    const inputs = Float32Array.from({ length: 2 * 36 }, () => (random() < 0.3 ? never : random()));
+    const labels = [0, 2];
+    const { gradients, records } = await network.gradients(inputs, labels, { record: ["spikeTimes"] });
+    expect([...records["layer2.spikeTimes"].data].some((t) => t < never)).toBe(true);
+    for (const name of network.parameters.names()) {
+      const { data } = network.parameters.get(name);
+      const scale = gradients[name].data.reduce((top, g) => Math.max(top, Math.abs(g)), 0);
+      expect(scale).toBeGreaterThan(0);
+      let far = 0;
+      for (let i = 0; i < data.length; i++) {
+        const h = 2 ** -11;
+        const lossAt = async (w: number) => {
+          const moved = data.slice();
+          moved[i] = w;
+          network.parameters.set(name, moved);
+          return (await network.gradients(inputs, labels)).loss;
+        };
+        const slope = ((await lossAt(data[i] + h)) - (await lossAt(data[i] - h))) / (2 * h);
+        if (Math.abs(slope - gradients[name].data[i]) > 0.03 * scale) far++;
       }
-      const inputs = Float32Array.from({ length: 2 * 36 }, () => (random() < 0.3 ? never : random()));
-      const labels = [0, 2];
-      const { gradients, records } = await network.gradients(inputs, labels, { record: ["spikeTimes"] });
-      expect([...records["layer2.spikeTimes"].data].some((t) => t < never)).toBe(true);
-      for (const name of network.parameters.names()) {
-        const { data } = network.parameters.get(name);
-        const scale = gradients[name].data.reduce((top, g) => Math.max(top, Math.abs(g)), 0);
-        expect(scale).toBeGreaterThan(0);
-        let far = 0;
-        for (let i = 0; i < data.length; i++) {
-          const h = 2 ** -11;
-          const lossAt = async (w: number) => {
-            const moved = data.slice();
-            moved[i] = w;
-            network.parameters.set(name, moved);
-            return (await network.gradients(inputs, labels)).loss;
-          };
-          const slope = ((await lossAt(data[i] + h)) - (await lossAt(data[i] - h))) / (2 * h);
-          if (Math.abs(slope - gradients[name].data[i]) > 0.03 * scale) far++;
-        }
-        network.parameters.set(name, data);
-        // A step may carry a spike over the next input, or a neuron into silence: there the loss has a kink or a jump.
-        expect(far / data.length).toBeLessThan(0.05);
-      }
-    },
-  );
+      network.parameters.set(name, data);
+      // A step may carry a spike over the next input, or a neuron into silence: there the loss has a kink or a jump.
+      expect(far / data.length).toBeLessThan(0.05);
+    }
+  });
 
   it("go to the first of equal times in a pool", async () => {
     const network = await made(

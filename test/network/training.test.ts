@@ -99,33 +99,33 @@ describe("backward", () => {
 });
 
 describe("fit", () => {
-  it.each(["simd", "scalar"] as const)(
-    "takes the steps that gradients and an optimizer take by hand, %s",
-    async (build) => {
-      const optimizer = sgd({ rate: 0.01, momentum: 0.9, weightDecay: 1e-2 });
-      const trained = await create(build);
-      const schedule = stepDecay({ at: [1], factor: 0.3 });
-      const records = await drain(
-        trained.fit(data, { epochs: 2, batchSize: 4, shuffle: false, optimizer, schedule }),
-      );
-      const network = await create(build);
-      const hand = network.optimizer(optimizer);
-      const losses: number[] = [];
-      for (let epoch = 0; epoch < 2; epoch++) {
-        for (let first = 0; first < 11; first += 4) {
-          const end = Math.min(first + 4, 11);
-          const inputs = data.inputs.subarray(first * SIZE, end * SIZE);
-          const labels = data.labels.subarray(first, end);
-          const { gradients, loss } = await network.gradients(inputs, labels, { epoch, firstSample: first });
-          losses.push(loss / (end - first));
-          hand.rate = epoch === 0 ? 0.01 : 0.01 * 0.3;
-          hand.step(gradients);
-        }
+  it.each([
+    "simd",
+    "scalar",
+  ] as const)("takes the steps that gradients and an optimizer take by hand, %s", async (build) => {
+    const optimizer = sgd({ rate: 0.01, momentum: 0.9, weightDecay: 1e-2 });
+    const trained = await create(build);
+    const schedule = stepDecay({ at: [1], factor: 0.3 });
+    const records = await drain(
+      trained.fit(data, { epochs: 2, batchSize: 4, shuffle: false, optimizer, schedule }),
+    );
+    const network = await create(build);
+    const hand = network.optimizer(optimizer);
+    const losses: number[] = [];
+    for (let epoch = 0; epoch < 2; epoch++) {
+      for (let first = 0; first < 11; first += 4) {
+        const end = Math.min(first + 4, 11);
+        const inputs = data.inputs.subarray(first * SIZE, end * SIZE);
+        const labels = data.labels.subarray(first, end);
+        const { gradients, loss } = await network.gradients(inputs, labels, { epoch, firstSample: first });
+        losses.push(loss / (end - first));
+        hand.rate = epoch === 0 ? 0.01 : 0.01 * 0.3;
+        hand.step(gradients);
       }
-      expect(records.map(({ loss }) => loss)).toEqual(losses);
-      expect(bitsOf(network.parameters.entries())).toEqual(bitsOf(trained.parameters.entries()));
-    },
-  );
+    }
+    expect(records.map(({ loss }) => loss)).toEqual(losses);
+    expect(bitsOf(network.parameters.entries())).toEqual(bitsOf(trained.parameters.entries()));
+  });
 
   it("follows the equations: Poisson trains, masks, forward, backward and descent written down a second time", async () => {
     const option = { rate: 0.02, momentum: 0.8, weightDecay: 5e-3 };

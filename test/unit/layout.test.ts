@@ -196,16 +196,16 @@ describe("schedules", () => {
 });
 
 describe("the core's own memory", () => {
-  it.each(["spikegrad.wasm", "spikegrad.scalar.wasm"])(
-    "%s keeps its constants below the arena, and nothing that changes",
-    async (file) => {
-      const bytes = await readFile(fileURLToPath(new URL(`../../dist/${file}`, import.meta.url)));
-      const module = await WebAssembly.compile(bytes);
-      const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
-      const { exports } = await WebAssembly.instantiate(module, { env: { memory, abort: () => {} } });
-      const all = new Uint8Array(memory.buffer);
-      expect(all.subarray(16384).every((byte) => byte === 0)).toBe(true);
-      for (const [name, value] of Object.entries(exports)) expect(typeof value, name).toBe("function");
-    },
-  );
+  it.each([
+    "spikegrad.wasm",
+    "spikegrad.scalar.wasm",
+  ])("%s keeps its constants below the arena, and nothing that changes", async (file) => {
+    const bytes = await readFile(fileURLToPath(new URL(`../../dist/${file}`, import.meta.url)));
+    const module = await WebAssembly.compile(bytes);
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+    const { exports } = await WebAssembly.instantiate(module, { env: { memory, abort: () => {} } });
+    const all = new Uint8Array(memory.buffer);
+    expect(all.subarray(16384).every((byte) => byte === 0)).toBe(true);
+    for (const [name, value] of Object.entries(exports)) expect(typeof value, name).toBe("function");
+  });
 });
