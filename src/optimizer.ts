@@ -271,6 +271,8 @@ export interface Optimizer {
    * Takes one step with the gradients of all trainable parameters, as `network.gradients()` gives them.
    *
    * @throws ArgumentError if a gradient is missing, of the wrong size or not finite
+   * @throws StateError while the network computes, or if one of them was disposed
+   * @throws NonFiniteError for gradients or rates so large that parameters would leave the range of 32 bits
    */
   step(gradients: Readonly<Record<string, Tensor | Float32Array>>): void;
   /** Gives the state's memory back. */

@@ -8,7 +8,7 @@ export interface Parameters {
   names(): string[];
   /** A copy. */
   get(name: string): Tensor;
-  /** Replaces the values; refuses other lengths, NaN and infinities. */
+  /** Replaces the values; refuses other lengths, NaN and infinities, and to change a network while it computes. */
   set(name: string, values: Float32Array | Tensor): void;
   /** Copies of all, in order. */
   entries(): [string, Tensor][];

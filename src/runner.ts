@@ -148,12 +148,10 @@ export class Runner {
     let sum = 0;
     for (let i = 0; i < count; i++) {
       if (!Number.isFinite(losses[i]) && !(infinite && losses[i] === Number.POSITIVE_INFINITY)) {
-        throw new NonFiniteError(
-          `${where}, sample ${order[i]}: the loss is ${losses[i]}; the parameters are those before this step`,
-          {
-            value: losses[i],
-          },
-        );
+        const kept = lowered.purpose.mode === "train" ? "; the parameters are those before this step" : "";
+        throw new NonFiniteError(`${where}, sample ${order[i]}: the loss is ${losses[i]}${kept}`, {
+          value: losses[i],
+        });
       }
       sum += losses[i];
     }

@@ -37,8 +37,9 @@ export class Trainer {
    * The result depends on network, data, seed and settings alone.
    *
    * @throws ArgumentError for settings or data out of range, before anything is computed
-   * @throws StateError if the network is training already, or was disposed
-   * @throws NonFiniteError if a loss becomes NaN or infinite; the parameters are those before that step
+   * @throws StateError if the network is training already, computes what was asked of it before, or was disposed
+   * @throws NonFiniteError if a loss or gradient becomes NaN or infinite, or a step so large that parameters would; the
+   *   parameters are those before that step
    */
   start(data: Dataset, option: FitOptions = {}): AsyncIterableIterator<Progress> {
     checkFitOptions(option);
