@@ -330,7 +330,9 @@ export function residual(
   if (!Array.isArray(layers) || layers.length === 0)
     throw new ArgumentError("residual.layers", layers, "a list of layers that ends in conv2d");
   let product = 1;
-  for (const layer of layers) if (layer?.kind === "conv2d") product *= layer.stride;
+  // Plain data may leave its stride out, or be none at all: the block's layers are checked in their turn.
+  for (const layer of layers)
+    if (layer?.kind === "conv2d" && Number.isInteger(layer.stride)) product *= layer.stride;
   const last = layers[layers.length - 1];
   if (last?.kind !== "conv2d")
     throw new ArgumentError("residual.layers", last?.kind ?? last, "a block whose last layer is conv2d");

@@ -91,6 +91,17 @@ describe("createNetwork refuses", () => {
     ["neuron with readout 1", () => neuron({ readout: 1 as never }), /^neuron\.readout/],
     ["an empty residual", () => residual([]), /^residual\.layers/],
     ["a residual that ends in dense", () => residual([conv2d(1, 1), dense(3)]), /^residual\.layers.*conv2d/],
+    [
+      "a residual with a stride that is none",
+      () =>
+        createNetwork({
+          input: [9],
+          encoder: poisson({ steps: 1 }),
+          method: lee(),
+          layers: [conv2d(1, 1), residual([{ ...conv2d(1, 1), stride: 2n as never }]), dense(1)],
+        }),
+      /^layers\[1\]\.layers\[0\]\.stride: got 2n/,
+    ],
     ["a residual of null", () => residual([null as never]), /^residual\.layers/],
     ["a residual with conv 1", () => residual([conv2d(1, 1)], { conv: 1 as never }), /^residual\.conv/],
     ["lee with leak 0", () => lee({ leak: 0 }), /^lee\.leak: got 0.*greater than 0 and at most 1/],
