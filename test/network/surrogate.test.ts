@@ -209,8 +209,8 @@ function error(found: ArrayLike<number>, expected: ArrayLike<number>): number {
     top = Math.max(top, Math.abs(expected[i]));
     difference = Math.max(difference, Math.abs(found[i] - expected[i]));
   }
-  // Sums that cancel to nothing leave rounding errors of their terms, about 1e-9.
-  return difference / Math.max(top, 1e-5);
+  // Terms of order 1 that cancel leave a rounding error of about 1e-7, whatever their sum.
+  return difference / Math.max(top, 1e-3);
 }
 
 function twinsOf({ network, labels, masks, frames }: Prepared, settings: TwinSettings): TwinAnswer[] {
@@ -271,7 +271,7 @@ describe("surrogate", () => {
           ] as const) {
             if (!learned) continue;
             // One number, a sum that may cancel: measured against the largest of a sample.
-            const scale = Math.max(...answers.map((a) => Math.abs(of(a)[0])), 1e-6);
+            const scale = Math.max(...answers.map((a) => Math.abs(of(a)[0])), 1e-3);
             const difference = found.gradients[`${name}.${key}`].data[0] - mean(of)[0];
             expect(Math.abs(difference) / scale, key).toBeLessThan(1e-3);
           }
