@@ -29,6 +29,7 @@ export default defineConfig({
     ],
   },
   test: {
+    setupFiles: ["test/seed.ts"],
     include: ["test/**/*.test.ts"],
     reporters: ["./test/reporter.ts"],
     testTimeout: 60_000,
