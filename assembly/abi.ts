@@ -69,7 +69,6 @@ export const enum Op {
   LeeFactor,
   LeeBackward,
   LeePoolForward,
-  LeePoolBackward,
   LeeOutput,
   BpstaForward, // bpsta record
   BpstaBackward,
