@@ -6,7 +6,7 @@ import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
 import { Plan, type Program } from "./plan.ts";
 import { seedKey, streamKey } from "./random.ts";
-import { type Build, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
+import { type Build, type Core, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
 
 /** A program in memory, ready to run. */
 export interface Lowered {
@@ -33,6 +33,7 @@ export function blockCount(samples: number, parameterLength: number): number {
 /** Memory, core and parameters of one network. */
 export class Engine {
   readonly build: Build;
+  readonly module: WebAssembly.Module;
   readonly model: Model;
   readonly #core: CoreExports;
   readonly #arena: Arena;
@@ -47,8 +48,9 @@ export class Engine {
   #reducer: { address: number; program: Program } | undefined;
   #lowered = new Map<string, Lowered>();
 
-  private constructor(build: Build, core: CoreExports, arena: Arena, model: Model, seed: number) {
+  private constructor({ build, module }: Core, core: CoreExports, arena: Arena, model: Model, seed: number) {
     this.build = build;
+    this.module = module;
     this.#core = core;
     this.#arena = arena;
     this.model = model;
@@ -72,15 +74,15 @@ export class Engine {
     seed: number,
     options: { build?: "auto" | Build; wasm?: WasmSource },
   ): Promise<Engine> {
-    const { build, module } = await loadCore(options);
+    const loaded = await loadCore(options);
     const memory = createMemory();
-    const core = await instantiateCore<CoreExports>(module, memory);
+    const core = await instantiateCore<CoreExports>(loaded.module, memory);
     if (core.abiVersion() !== ABI_VERSION) {
       throw new StateError(
         `the core speaks version ${core.abiVersion()} of its interface, the wrapper ${ABI_VERSION}`,
       );
     }
-    return new Engine(build, core, new Arena(memory), model, seed);
+    return new Engine(loaded, core, new Arena(memory), model, seed);
   }
 
   /** Bytes of linear memory taken now. */

@@ -21,6 +21,7 @@ import {
   neuron,
   poisson,
   relu,
+  StateError,
   sgd,
   spikes,
   squaredError,
@@ -358,6 +359,40 @@ describe("training", () => {
     const evaluation = await network.evaluate(data);
     expect(evaluation.layers.map(({ name }) => name)).toEqual(["input", "layer0", "layer2", "layer4"]);
     expect(evaluation.layers[1].rate).toBeGreaterThan(0);
+  });
+
+  it("folds normalisation into the layers before it, and answers alike", async () => {
+    const network = await createNetwork({
+      input: [2, 8, 8],
+      encoder: direct({ steps: 6 }),
+      method: bpsta({ vote: 4 }),
+      layers: [
+        conv2d(6, 3, { padding: 1 }),
+        batchNorm({ epsilon: 1e-3 }),
+        relu(),
+        neuron(),
+        maxPool2d(2),
+        dense(24),
+        batchNorm(),
+        neuron(),
+        dense(12),
+        neuron(),
+      ],
+      seed: 5,
+    });
+    const images = dataset(12, [2, 8, 8], 3, { seed: 4 });
+    await drain(network.fit(images, { epochs: 4, batchSize: 6, optimizer: sgd({ rate: 0.5 }) }));
+    const folded = await network.foldBatchNorm();
+    expect(folded.layers.map(({ kind }) => kind)).not.toContain("batchNorm");
+    expect(folded.parameters.names().filter((name) => name.includes("running"))).toEqual([]);
+    const [a, b] = [await network.predict(images.inputs), await folded.predict(images.inputs)];
+    expect(new Set(a.outputs.data).size).toBeGreaterThan(3);
+    expect([...b.outputs.data]).toEqual([...a.outputs.data]);
+    const again = await loadNetwork(folded.save());
+    expect(bits((await again.predict(images.inputs)).outputs.data)).toEqual(bits(b.outputs.data));
+    expect(await failure(() => folded.foldBatchNorm())).toBeInstanceOf(StateError);
+    await drain(folded.fit(images, { epochs: 1, optimizer: sgd({ rate: 0.1 }) }));
+    expect(bitsOf(network.parameters.entries())).not.toEqual(bitsOf(folded.parameters.entries()));
   });
 
   it("an evaluation takes nothing from the running statistics, nor do gradients", async () => {
