@@ -1,52 +1,92 @@
 import { ArgumentError } from "./errors.ts";
 import { choice, integer, options, positive, within } from "./validate.ts";
 
-/** Random spikes with a rate given by the input. */
-export interface PoissonEncoder {
+/** What `poisson` takes. */
+export interface PoissonOptions {
+  /** Time steps T of a sample: an integer from 1 to 1,000,000. */
+  readonly steps: number;
+  /** Probability of a spike, a step, at |x| = 1; greater than 0. Past 1 it saturates: `min(1, gain · |x|)`. Default 1. */
+  readonly gain?: number;
+  /** Inputs lie in [-1, 1] and spikes carry their sign; otherwise inputs lie in [0, 1]. Default false. */
+  readonly signed?: boolean;
+}
+
+/** Random spikes with a rate given by the input. Made by `poisson`. */
+export interface PoissonEncoder extends Required<PoissonOptions> {
   readonly kind: "poisson";
-  readonly steps: number;
-  readonly gain: number;
-  readonly signed: boolean;
 }
 
-/** The input is a spike train already. */
-export interface SpikesEncoder {
+/** What `spikes` takes. */
+export interface SpikesOptions {
+  /** Time steps T of a sample: an integer from 1 to 1,000,000. */
+  readonly steps: number;
+}
+
+/** The input is a spike train already. Made by `spikes`. */
+export interface SpikesEncoder extends SpikesOptions {
   readonly kind: "spikes";
+}
+
+/** What `direct` takes. */
+export interface DirectOptions {
+  /** Time steps T of a sample: an integer from 1 to 1,000,000. */
   readonly steps: number;
 }
 
-/** The input is shown as it is, at every step. */
-export interface DirectEncoder {
+/** The input is shown as it is, at every step. Made by `direct`. */
+export interface DirectEncoder extends DirectOptions {
   readonly kind: "direct";
-  readonly steps: number;
 }
 
-/** One spike an input, brighter ones earlier. */
-export interface LatencyEncoder {
+/** What `latency` takes. */
+export interface LatencyOptions {
+  /** Time steps T of a sample: an integer from 1 to 1,000,000. */
+  readonly steps: number;
+  /** Inputs below it stay silent; in [0, 1]. Default 0.01. */
+  readonly threshold?: number;
+  /** Times move by up to this many steps, evenly drawn, while training and evaluating alike; 0 or more. Default 0. */
+  readonly noise?: number;
+}
+
+/** One spike an input, brighter ones earlier. Made by `latency`. */
+export interface LatencyEncoder extends Required<LatencyOptions> {
   readonly kind: "latency";
-  readonly steps: number;
-  readonly threshold: number;
-  readonly noise: number;
 }
 
-/** The input is spike times already. */
-export interface TimesEncoder {
+/** What `times` takes. */
+export interface TimesOptions {
+  /**
+   * Standard deviation of normal noise on every time while training, in the unit of the times; 0 or more. Evaluating has none.
+   * Default 0.
+   */
+  readonly noise?: number;
+  /** Time is continuous: a sample is one frame. Nothing but 1, which descriptors in files have. */
+  readonly steps?: 1;
+}
+
+/** The input is spike times already. Made by `times`. */
+export interface TimesEncoder extends Required<TimesOptions> {
   readonly kind: "times";
-  /** Time is continuous: a sample is one frame. */
-  readonly steps: 1;
-  readonly noise: number;
 }
 
-/** One spike an input, at time 1 - x. */
-export interface FirstSpikeEncoder {
+/** What `firstSpike` takes. */
+export interface FirstSpikeOptions {
+  /** Inputs below it stay silent; in [0, 1]. Default 0.02. */
+  readonly silentBelow?: number;
+  /**
+   * Standard deviation of normal noise on every time while training; the times lie in [0, 1]. Evaluating has none. Default 0.
+   */
+  readonly noise?: number;
+  /** Time is continuous: a sample is one frame. Nothing but 1, which descriptors in files have. */
+  readonly steps?: 1;
+}
+
+/** One spike an input, at time 1 - x. Made by `firstSpike`. */
+export interface FirstSpikeEncoder extends Required<FirstSpikeOptions> {
   readonly kind: "firstSpike";
-  /** Time is continuous: a sample is one frame. */
-  readonly steps: 1;
-  readonly silentBelow: number;
-  readonly noise: number;
 }
 
-/** Encoders of methods in continuous time. */
+/** Encoders of methods in continuous time: `stdbp`. */
 export type ContinuousEncoder = TimesEncoder | FirstSpikeEncoder;
 
 /** How samples become spikes. Plain data. */
@@ -63,15 +103,15 @@ export function isContinuous(encoder: EncoderDescriptor): encoder is ContinuousE
 }
 
 /**
- * Poisson coding: at each of `steps` time steps an input x spikes with probability `min(1, gain · |x|)`, independently.
- * The random numbers are counter-based: a function of the network's seed, the epoch, the sample's index, the step and the
- * input's index alone.
+ * Poisson coding (in discrete time: Bernoulli): at each of `steps` time steps an input x spikes with probability
+ * `p = min(1, gain · |x|)`, independently of all others. A sample has the shape of the input; T steps take no memory of their
+ * own. The random numbers are counter-based: a function of the network's seed, the epoch, the sample's index, the step and the
+ * input's index alone, so that no order of work changes them.
  *
- * @param option `steps`: time steps T; `gain` (1): probability at |x| = 1; `signed` (false): inputs lie in [-1, 1] and
- *   spikes carry their sign; otherwise they lie in [0, 1]
- * @throws ArgumentError for `steps` that is no positive integer or a `gain` that is not positive
+ * @param option steps, gain and sign: see `PoissonOptions`
+ * @throws ArgumentError for `steps` that is no integer in range, a `gain` that is not positive, or an unknown option
  */
-export function poisson(option: { steps: number; gain?: number; signed?: boolean }): PoissonEncoder {
+export function poisson(option: PoissonOptions): PoissonEncoder {
   const { steps, gain = 1, signed = false } = options("poisson", option, ["steps", "gain", "signed"]);
   integer("poisson.steps", steps, 1, 1_000_000);
   positive("poisson.gain", gain);
@@ -80,25 +120,25 @@ export function poisson(option: { steps: number; gain?: number; signed?: boolean
 }
 
 /**
- * Explicit spike trains: a sample is `[steps, ...input]`; a batch `[B, steps, ...input]`. Every value that is not 0 is a
- * spike of that size (1, or -1, or any finite number).
+ * Explicit spike trains, e.g. the frames of an event camera: a sample is `[T, …input]`; a batch `[B, T, …input]`. Every value
+ * that is not 0 is a spike of that size (1, or -1, or any finite number).
  *
- * @param option `steps`: time steps T
- * @throws ArgumentError for `steps` that is no positive integer
+ * @param option steps: see `SpikesOptions`
+ * @throws ArgumentError for `steps` that is no integer in range, or an unknown option
  */
-export function spikes(option: { steps: number }): SpikesEncoder {
+export function spikes(option: SpikesOptions): SpikesEncoder {
   const { steps } = options("spikes", option, ["steps"]);
   return { kind: "spikes", steps: integer("spikes.steps", steps, 1, 1_000_000) };
 }
 
 /**
  * Direct input: the real values of a sample are the input of the first synapse at each of `steps` time steps, so that its
- * current is the same at every step.
+ * current is the same at every step; the first layer of neurons turns it into spikes. Any finite values.
  *
- * @param option `steps`: time steps T
- * @throws ArgumentError for `steps` that is no positive integer
+ * @param option steps: see `DirectOptions`
+ * @throws ArgumentError for `steps` that is no integer in range, or an unknown option
  */
-export function direct(option: { steps: number }): DirectEncoder {
+export function direct(option: DirectOptions): DirectEncoder {
   const { steps } = options("direct", option, ["steps"]);
   return { kind: "direct", steps: integer("direct.steps", steps, 1, 1_000_000) };
 }
@@ -109,10 +149,10 @@ export function direct(option: { steps: number }): DirectEncoder {
  * moved by a number drawn evenly from ±`noise` steps before it is rounded, and kept within the sample; the random numbers
  * are a function of the network's seed, the epoch, the sample's index and the input's index alone.
  *
- * @param option `steps`: time steps T; `threshold` (0.01) in [0, 1]; `noise` (0) in steps
- * @throws ArgumentError for values out of range
+ * @param option steps, threshold and noise: see `LatencyOptions`
+ * @throws ArgumentError for values out of range, or an unknown option
  */
-export function latency(option: { steps: number; threshold?: number; noise?: number }): LatencyEncoder {
+export function latency(option: LatencyOptions): LatencyEncoder {
   const { steps, threshold = 0.01, noise = 0 } = options("latency", option, ["steps", "threshold", "noise"]);
   integer("latency.steps", steps, 1, 1_000_000);
   within("latency.threshold", threshold, 0, 1);
@@ -129,13 +169,14 @@ function oneFrame(encoder: string, steps: number | undefined): void {
 
 /**
  * Explicit spike times for methods in continuous time (`stdbp`): a sample has the input's shape, each value is the time of
- * that input's one spike, in a unit of the user's choice; `Infinity` stands for none.
+ * that input's one spike, in a unit of the user's choice (the one of `stdbp`'s `temperature`, and of its threshold over a
+ * weight); `Infinity` stands for none. Noise is a function of the network's seed, the epoch, the sample's index and the
+ * input's index alone.
  *
- * @param option `noise` (0): standard deviation of normal noise added to every time while training, a function of the
- *   network's seed, the epoch, the sample's index and the input's index alone
- * @throws ArgumentError for a `noise` that is negative
+ * @param option noise: see `TimesOptions`
+ * @throws ArgumentError for a `noise` that is negative, or an unknown option
  */
-export function times(option?: { noise?: number; steps?: 1 }): TimesEncoder {
+export function times(option?: TimesOptions): TimesEncoder {
   const { noise = 0, steps } = options("times", option, ["noise", "steps"]);
   oneFrame("times", steps);
   return { kind: "times", steps: 1, noise: within("times.noise", noise, 0, 1e6) };
@@ -143,13 +184,12 @@ export function times(option?: { noise?: number; steps?: 1 }): TimesEncoder {
 
 /**
  * Time to first spike in continuous time (`stdbp`): an input x in [0, 1] spikes once, at time `1 - x`, so a brighter input
- * spikes earlier; an input below `silentBelow` never does.
+ * spikes earlier; an input below `silentBelow` never does. Noise is as in `times`.
  *
- * @param option `silentBelow` (0.02) in [0, 1]; `noise` (0): standard deviation of normal noise added to every time while
- *   training, as in `times`
- * @throws ArgumentError for values out of range
+ * @param option silence and noise: see `FirstSpikeOptions`
+ * @throws ArgumentError for values out of range, or an unknown option
  */
-export function firstSpike(option?: { silentBelow?: number; noise?: number; steps?: 1 }): FirstSpikeEncoder {
+export function firstSpike(option?: FirstSpikeOptions): FirstSpikeEncoder {
   const {
     silentBelow = 0.02,
     noise = 0,

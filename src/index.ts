@@ -1,18 +1,25 @@
 export type { Build, WasmSource } from "./core/wasm.ts";
 export type { Dataset, SampleShape } from "./data/dataset.ts";
 export {
+  type ContinuousEncoder,
   type DirectEncoder,
+  type DirectOptions,
   direct,
   type EncoderDescriptor,
   type FirstSpikeEncoder,
+  type FirstSpikeOptions,
   firstSpike,
   type LatencyEncoder,
+  type LatencyOptions,
   latency,
   type PoissonEncoder,
+  type PoissonOptions,
   poisson,
   type SpikesEncoder,
+  type SpikesOptions,
   spikes,
   type TimesEncoder,
+  type TimesOptions,
   times,
 } from "./encoders.ts";
 export {
@@ -34,33 +41,42 @@ export {
   heNormal,
   type InitializerDescriptor,
   type OrthogonalInitializer,
+  type OrthogonalOptions,
   orthogonal,
   type ScaledNormalInitializer,
+  type ScaledNormalOptions,
   scaledNormal,
   type TorchUniformInitializer,
   torchUniform,
 } from "./initializers.ts";
 export {
   type AvgPool2dLayer,
+  type AvgPool2dOptions,
   avgPool2d,
   type BatchNormLayer,
+  type BatchNormOptions,
   batchNorm,
   type CanonicalLayer,
   type Conv2dLayer,
+  type Conv2dOptions,
   conv2d,
   type DenseLayer,
+  type DenseOptions,
   type DropoutLayer,
   dense,
   dropout,
   type EarliestPool2dLayer,
   earliestPool2d,
   type LayerDescriptor,
+  type LayerOptions,
   type MaxPool2dLayer,
   maxPool2d,
   type NeuronLayer,
+  type NeuronOptions,
   neuron,
   type ReluLayer,
   type ResidualBlock,
+  type ResidualOptions,
   relu,
   residual,
   type Shortcut,
@@ -77,13 +93,18 @@ export {
   smoothL1,
   squaredError,
 } from "./losses.ts";
-export { type BpstaDescriptor, bpsta } from "./methods/bpsta.ts";
-export { type DecolleDescriptor, decolle } from "./methods/decolle.ts";
+export { type BpstaDescriptor, type BpstaOptions, bpsta } from "./methods/bpsta.ts";
+export { type DecolleDescriptor, type DecolleOptions, decolle } from "./methods/decolle.ts";
 export type { MethodDescriptor } from "./methods/index.ts";
-export { type LeeDescriptor, lee } from "./methods/lee.ts";
+export { type LeeDescriptor, type LeeOptions, lee } from "./methods/lee.ts";
 export type { RecordKind } from "./methods/method.ts";
-export { type StdbpDescriptor, stdbp } from "./methods/stdbp.ts";
-export { type SurrogateDerivative, type SurrogateDescriptor, surrogate } from "./methods/surrogate.ts";
+export { type StdbpDescriptor, type StdbpOptions, stdbp } from "./methods/stdbp.ts";
+export {
+  type SurrogateDerivative,
+  type SurrogateDescriptor,
+  type SurrogateOptions,
+  surrogate,
+} from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
 export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
 export type { LayerMembranes } from "./normalize.ts";
@@ -96,11 +117,14 @@ export {
   adam,
   adamax,
   adamw,
+  type CosineOptions,
   type CosineSchedule,
   cosine,
   type OptimizerDescriptor,
   type ScheduleDescriptor,
   type SgdDescriptor,
+  type SgdOptions,
+  type StepDecayOptions,
   type StepDecaySchedule,
   sgd,
   stepDecay,

@@ -3,53 +3,64 @@ import type { CanonicalLayer } from "./layers.ts";
 import type { Initial, ParameterSpec } from "./methods/method.ts";
 import { choice, number, options, positive } from "./validate.ts";
 
-/** Normal numbers of standard deviation `sqrt(2 / fan_in)`. */
+/** Normal numbers of standard deviation `sqrt(2 / fan_in)`. Made by `heNormal`. */
 export interface HeNormalInitializer {
   readonly kind: "heNormal";
 }
 
-/** Uniform numbers within ±1/sqrt(fan_in). */
+/** Uniform numbers within ±1/sqrt(fan_in). Made by `torchUniform`. */
 export interface TorchUniformInitializer {
   readonly kind: "torchUniform";
 }
 
-/** Normal numbers over `sqrt(fan_in)`. */
-export interface ScaledNormalInitializer {
+/** What `scaledNormal` takes. */
+export interface ScaledNormalOptions {
+  /** Mean of a weight times `sqrt(fan_in)`; any finite number. Default 0. */
+  readonly mean?: number;
+  /** Standard deviation of a weight times `sqrt(fan_in)`; greater than 0. Default 1. */
+  readonly deviation?: number;
+}
+
+/** Normal numbers over `sqrt(fan_in)`. Made by `scaledNormal`. */
+export interface ScaledNormalInitializer extends Required<ScaledNormalOptions> {
   readonly kind: "scaledNormal";
-  readonly mean: number;
-  readonly deviation: number;
 }
 
-/** Rows, or columns, at right angles. */
-export interface OrthogonalInitializer {
+/** What `orthogonal` takes. */
+export interface OrthogonalOptions {
+  /** Length of each row (or column); greater than 0. Default 1. */
+  readonly gain?: number;
+}
+
+/** Rows, or columns, at right angles. Made by `orthogonal`. */
+export interface OrthogonalInitializer extends Required<OrthogonalOptions> {
   readonly kind: "orthogonal";
-  readonly gain: number;
 }
 
-/** How the weights of a layer start. Plain data. */
+/** How the weights of a layer start; biases are the method's matter. Plain data. */
 export type InitializerDescriptor =
   | HeNormalInitializer
   | TorchUniformInitializer
   | ScaledNormalInitializer
   | OrthogonalInitializer;
 
-/** Weights `~ N(0, 2 / fan_in)`, fan_in = k·k·in or in (He et al. 2015). */
+/** Weights `~ N(0, 2 / fan_in)`, with `fan_in = kernel² · in` or `in` (He, Zhang, Ren, Sun 2015). How `lee` starts. */
 export function heNormal(): HeNormalInitializer {
   return { kind: "heNormal" };
 }
 
-/** Weights uniform in `±1/sqrt(fan_in)`: what PyTorch's Linear and Conv2d start with. */
+/** Weights uniform in `±1/sqrt(fan_in)`: what PyTorch's `Linear` and `Conv2d` start with. How `bpsta` and `surrogate` start. */
 export function torchUniform(): TorchUniformInitializer {
   return { kind: "torchUniform" };
 }
 
 /**
- * Weights `~ N(mean, deviation²) / sqrt(fan_in)`.
+ * Weights `~ N(mean, deviation²) / sqrt(fan_in)`. How `stdbp` starts, with mean 0.1 and deviation 0.7.
  *
- * @param option `mean` (0), `deviation` (1)
+ * @param option mean and deviation: see `ScaledNormalOptions`
  * @throws ArgumentError unless `mean` is a finite and `deviation` a positive number
  */
-export function scaledNormal(option?: { mean?: number; deviation?: number }): ScaledNormalInitializer {
+export function scaledNormal(option?: ScaledNormalOptions): ScaledNormalInitializer {
   const { mean = 0, deviation = 1 } = options("scaledNormal", option, ["mean", "deviation"]);
   number("scaledNormal.mean", mean, "a finite number");
   return { kind: "scaledNormal", mean, deviation: positive("scaledNormal.deviation", deviation) };
@@ -57,12 +68,13 @@ export function scaledNormal(option?: { mean?: number; deviation?: number }): Sc
 
 /**
  * Weights, as a matrix `[out, fan_in]`, with orthonormal rows (columns where there are more rows) times `gain`, taken from
- * normal numbers (Saxe, McClelland, Ganguli 2014). Takes `fan_in · out · min(fan_in, out)` multiplications, in JavaScript.
+ * normal numbers (Saxe, McClelland, Ganguli 2014). Takes about `4 · fan_in · out · min(fan_in, out)` multiplications, in
+ * JavaScript: 0.5 s for 784 × 512. How `decolle` starts.
  *
- * @param option `gain` (1)
+ * @param option gain: see `OrthogonalOptions`
  * @throws ArgumentError unless `gain` is a positive number
  */
-export function orthogonal(option?: { gain?: number }): OrthogonalInitializer {
+export function orthogonal(option?: OrthogonalOptions): OrthogonalInitializer {
   const { gain = 1 } = options("orthogonal", option, ["gain"]);
   return { kind: "orthogonal", gain: positive("orthogonal.gain", gain) };
 }

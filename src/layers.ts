@@ -2,103 +2,171 @@ import { ArgumentError } from "./errors.ts";
 import { checkInitializer, type InitializerDescriptor } from "./initializers.ts";
 import { integer, number, options, positive, within } from "./validate.ts";
 
-/** An earlier layer's spikes, added to a convolution's current. */
+/** An earlier layer's spikes, added to a convolution's current: what `residual` becomes in the canonical list. `lee` only. */
 export interface Shortcut {
   /** Name of the layer whose output spikes are added. */
   readonly from: string;
-  /** Through a learned 1×1 convolution (no padding, no bias); otherwise every `stride`-th row and column is taken. */
+  /**
+   * Through a learned 1×1 convolution (no padding, no bias), `<name>.shortcut.weight`; otherwise every `stride`-th row and column
+   * is taken.
+   */
   readonly conv: boolean;
-  /** Step in rows and columns. */
+  /** Step in rows and columns, from 1 to 255. */
   readonly stride: number;
 }
 
-/** Two-dimensional convolution, weights `[out, in, kernel, kernel]`. */
-export interface Conv2dLayer {
-  readonly kind: "conv2d";
+/** What every layer's options have. */
+export interface LayerOptions {
+  /**
+   * Name, by which its parameters, records, rates and activity go: 1 to 64 letters, digits, dots, dashes or underscores; no other
+   * layer has it. Default: `layer` and its place in the canonical list, counted from 0.
+   */
   readonly name?: string;
-  readonly out: number;
-  readonly kernel: number;
-  readonly stride: number;
-  readonly padding: number;
+}
+
+/** What `conv2d` takes beside channels and kernel. */
+export interface Conv2dOptions extends LayerOptions {
+  /** Step of the kernel in rows and columns, in pixels, from 1 to 255. Default 1. */
+  readonly stride?: number;
+  /** Pixels of zeros around the input, from 0 to 1024. Default 0. */
+  readonly padding?: number;
+  /** An earlier layer's spikes, added to the current; `residual` writes it. Default: none. */
   readonly shortcut?: Shortcut;
+  /** How the weights, those of the shortcut too, start. Default: the network's `initializer`. */
   readonly initializer?: InitializerDescriptor;
 }
 
-/** Fully connected layer, weights `[out, in]`; input is flattened in the order C, H, W. */
-export interface DenseLayer {
-  readonly kind: "dense";
-  readonly name?: string;
+/** Two-dimensional convolution, weights `[out, in, kernel, kernel]`. Made by `conv2d`. */
+export interface Conv2dLayer extends Conv2dOptions {
+  readonly kind: "conv2d";
+  /** Number of output channels. */
   readonly out: number;
-  /** Its neurons' spikes of the step before are a second input, with weights `[out, out]`. */
+  /** Side of the square kernel, in pixels. */
+  readonly kernel: number;
+  /** Step of the kernel in rows and columns, in pixels. */
+  readonly stride: number;
+  /** Pixels of zeros around the input. */
+  readonly padding: number;
+}
+
+/** What `dense` takes beside its neurons. */
+export interface DenseOptions extends LayerOptions {
+  /**
+   * `surrogate` only: its neurons' spikes of the step before are a second input, through weights `<name>.recurrent.weight` `[out, out]`.
+   * Default false.
+   */
   readonly recurrent?: boolean;
+  /** How the weights start. Default: the network's `initializer`. */
   readonly initializer?: InitializerDescriptor;
 }
 
-/** Average pooling over `size`×`size` windows that do not overlap. With `lee` it spikes at `threshold`. */
-export interface AvgPool2dLayer {
+/** Fully connected layer, weights `[out, in]`; input is flattened in the order C, H, W. Made by `dense`. */
+export interface DenseLayer extends DenseOptions {
+  readonly kind: "dense";
+  /** Number of output neurons. */
+  readonly out: number;
+}
+
+/** What `avgPool2d` takes beside its size. */
+export interface AvgPool2dOptions extends LayerOptions {
+  /** `lee` only: where the pool spikes, in units of the window's mean; greater than 0. Default 0.75. */
+  readonly threshold?: number;
+}
+
+/** Average pooling over `size`×`size` windows that do not overlap. With `lee` it spikes at `threshold`. Made by `avgPool2d`. */
+export interface AvgPool2dLayer extends AvgPool2dOptions {
   readonly kind: "avgPool2d";
-  readonly name?: string;
+  /** Side of a window, in pixels, from 1 to 1024. */
   readonly size: number;
+  /** Where the pool spikes; `lee` only. */
   readonly threshold: number;
 }
 
-/** Largest of `size`×`size` windows that do not overlap. */
-export interface MaxPool2dLayer {
+/** Largest of `size`×`size` windows that do not overlap. Made by `maxPool2d`. */
+export interface MaxPool2dLayer extends LayerOptions {
   readonly kind: "maxPool2d";
-  readonly name?: string;
+  /** Side of a window, in pixels, from 1 to 1024. */
   readonly size: number;
 }
 
-/** Earliest spike of each `size`×`size` window; the windows do not overlap. */
-export interface EarliestPool2dLayer {
+/** Earliest spike of each `size`×`size` window; the windows do not overlap. Made by `earliestPool2d`. */
+export interface EarliestPool2dLayer extends LayerOptions {
   readonly kind: "earliestPool2d";
-  readonly name?: string;
+  /** Side of a window, in pixels, from 1 to 1024. */
   readonly size: number;
 }
 
-/** Batch normalisation of a synapse's currents, `bpsta` only. */
-export interface BatchNormLayer {
+/** What `batchNorm` takes. */
+export interface BatchNormOptions extends LayerOptions {
+  /** How far the running statistics move at each training step, in [0, 1]: `running += momentum · (batch - running)`. Default 0.1. */
+  readonly momentum?: number;
+  /** Keeps the divisor from 0; greater than 0, in units of the variance. Default 1e-5. */
+  readonly epsilon?: number;
+}
+
+/** Batch normalisation of a synapse's currents, `bpsta` only. Made by `batchNorm`. */
+export interface BatchNormLayer extends BatchNormOptions {
   readonly kind: "batchNorm";
-  readonly name?: string;
+  /** How far the running statistics move at each training step. */
   readonly momentum: number;
+  /** Keeps the divisor from 0. */
   readonly epsilon: number;
 }
 
-/** Currents below 0 count 0, `bpsta` only. */
-export interface ReluLayer {
+/** Currents below 0 count 0, `bpsta` only. Made by `relu`. */
+export interface ReluLayer extends LayerOptions {
   readonly kind: "relu";
-  readonly name?: string;
 }
 
-/** Spiking neurons of the network's method. */
-export interface NeuronLayer {
-  readonly kind: "neuron";
-  readonly name?: string;
-  /** Threshold of this layer; the method's if left out. */
+/** What `neuron` takes. */
+export interface NeuronOptions extends LayerOptions {
+  /** θ of this layer, greater than 0; not with `decolle`, whose neurons fire above 0. Default: the method's. */
   readonly threshold?: number;
-  /** The non-spiking layer whose membranes are the network's answer. */
+  /** `lee` only: the non-spiking last layer, whose membranes are the network's answer. Default false. */
   readonly readout?: boolean;
-  /** The layer's decay, or threshold, is a parameter that training changes. */
+  /**
+   * `surrogate` only: the layer's decay, used within [0, 1], is a parameter `<name>.decay` of one element that starts at the
+   * method's. Default false.
+   */
   readonly learnDecay?: boolean;
+  /**
+   * `surrogate` only: the layer's threshold, used at 0 or above, is a parameter `<name>.threshold` of one element that starts at
+   * the layer's or the method's. Default false.
+   */
   readonly learnThreshold?: boolean;
 }
 
-/** Dropout on the spikes of the layer before: a mask of 0 and 1/(1-p), drawn once a sample, held for all steps. */
-export interface DropoutLayer {
+/** Spiking neurons of the network's method. Made by `neuron`. */
+export interface NeuronLayer extends NeuronOptions {
+  readonly kind: "neuron";
+}
+
+/** Dropout on the spikes of the layer before: a mask of 0 and 1/(1-p), drawn once a sample, held for all steps. Made by `dropout`. */
+export interface DropoutLayer extends LayerOptions {
   readonly kind: "dropout";
-  readonly name?: string;
+  /** p, the probability with which a neuron is silenced for a sample while training; from 0 to less than 1. */
   readonly probability: number;
 }
 
-/** Layers with a way around them. Only in the list a user gives; the canonical list has `shortcut` instead. */
-export interface ResidualBlock {
-  readonly kind: "residual";
-  readonly layers: readonly LayerDescriptor[];
-  readonly conv: boolean;
-  readonly stride: number;
+/** What `residual` takes beside its layers. */
+export interface ResidualOptions {
+  /** Around the block through a learned 1×1 convolution; otherwise every `stride`-th row and column is taken. Default true. */
+  readonly conv?: boolean;
+  /** Step in rows and columns around the block, from 1 to 255. Default: the product of the strides of its convolutions. */
+  readonly stride?: number;
 }
 
-/** What a canonical list is made of. */
+/**
+ * Layers with a way around them, `lee` only. Only in the list a user gives; the canonical list has `shortcut` instead. Made by
+ * `residual`.
+ */
+export interface ResidualBlock extends Required<ResidualOptions> {
+  readonly kind: "residual";
+  /** The block; its last layer is a `conv2d`. */
+  readonly layers: readonly LayerDescriptor[];
+}
+
+/** What a canonical list, in which every neuron is explicit, is made of. */
 export type CanonicalLayer =
   | Conv2dLayer
   | DenseLayer
@@ -138,23 +206,12 @@ function named<T extends { readonly kind: string }>(layer: T, name: string | und
  * `H' = floor((H + 2·padding - kernel) / stride) + 1`. Weights `[out, C, kernel, kernel]`; biases `[out]` where
  * the method has them (all but `lee` and `stdbp`).
  *
- * @param out number of output channels
- * @param kernel side of the square kernel
- * @param option `stride` (1), `padding` (0) in pixels of zeros; `name` (`layer` and its place in the list); `shortcut`; `initializer`: how the
- *   weights, those of the shortcut too, start (the network's)
- * @throws ArgumentError for anything that is not a positive integer (`padding` may be 0)
+ * @param out number of output channels, from 1 to 65,536
+ * @param kernel side of the square kernel in pixels, from 1 to 255
+ * @param option stride, padding, name, shortcut, initializer: see `Conv2dOptions`
+ * @throws ArgumentError for a number out of range, an unknown option, or an option of another type
  */
-export function conv2d(
-  out: number,
-  kernel: number,
-  option?: {
-    stride?: number;
-    padding?: number;
-    name?: string;
-    shortcut?: Shortcut;
-    initializer?: InitializerDescriptor;
-  },
-): Conv2dLayer {
+export function conv2d(out: number, kernel: number, option?: Conv2dOptions): Conv2dLayer {
   const {
     stride = 1,
     padding = 0,
@@ -184,15 +241,11 @@ export function conv2d(
  * Fully connected layer: input of any shape, flattened in the order C, H, W; output `[out]`. Weights `[out, in]`; biases
  * `[out]` where the method has them (all but `lee` and `stdbp`).
  *
- * @param out number of output neurons
- * @param option `name` (`layer` and its place in the list); `recurrent` (false; `surrogate` only): the spikes of its own
- *   neurons at the step before are a second input, with weights `[out, out]`; `initializer`: how the weights start (the network's)
- * @throws ArgumentError unless `out` is a positive integer
+ * @param out number of output neurons, from 1 to 4,194,304
+ * @param option name, recurrence, initializer: see `DenseOptions`
+ * @throws ArgumentError for a number out of range, an unknown option, or an option of another type
  */
-export function dense(
-  out: number,
-  option?: { name?: string; recurrent?: boolean; initializer?: InitializerDescriptor },
-): DenseLayer {
+export function dense(out: number, option?: DenseOptions): DenseLayer {
   const known = ["name", "recurrent", "initializer"];
   const { name, recurrent, initializer } = options("dense options", option, known);
   integer("dense.out", out, 1, 2 ** 22);
@@ -204,13 +257,16 @@ export function dense(
 
 /**
  * Average pooling over windows of `size`×`size` that do not overlap; input `[C, H, W]`, output
- * `[C, floor(H / size), floor(W / size)]`. With `lee` the pool spikes: `u = v + mean of the window`, `s = u > threshold`,
- * `v = s ? 0 : u`, without leak (Lee et al. 2020, threshold 0.75). With `surrogate` it
- * averages currents in front of a neuron, and has no threshold.
+ * `[C, floor(H / size), floor(W / size)]`. What it averages is the method's matter. With `lee` the pool spikes:
+ * `u = v + mean of the window`, `s = u > threshold`, `v = s ? 0 : u`, without leak, and `D[t] = G[t]` where it spiked, else `D[t + 1]`
+ * (Lee et al. 2020, threshold 0.75). With `surrogate` it averages currents in front of a neuron, with `bpsta` spikes behind one,
+ * and has no threshold. `decolle` and `stdbp` have none.
  *
- * @throws ArgumentError unless `size` is a positive integer and `threshold` a positive number
+ * @param size side of a window in pixels, from 1 to 1024
+ * @param option threshold and name: see `AvgPool2dOptions`
+ * @throws ArgumentError for a number out of range, or an unknown option
  */
-export function avgPool2d(size: number, option?: { threshold?: number; name?: string }): AvgPool2dLayer {
+export function avgPool2d(size: number, option?: AvgPool2dOptions): AvgPool2dLayer {
   const { threshold = 0.75, name } = options("avgPool2d options", option, ["threshold", "name"]);
   integer("avgPool2d.size", size, 1, 1024);
   positive("avgPool2d.threshold", threshold);
@@ -219,12 +275,14 @@ export function avgPool2d(size: number, option?: { threshold?: number; name?: st
 
 /**
  * Largest value of windows of `size`×`size` that do not overlap; input `[C, H, W]`, output
- * `[C, floor(H / size), floor(W / size)]`. A maximum that occurs twice in a window passes its gradient to the first in
- * row-major order.
+ * `[C, floor(H / size), floor(W / size)]`. Of spikes with `bpsta`, of currents in front of a neuron with `surrogate`, of membranes with
+ * `decolle`; `lee` and `stdbp` have none. A maximum that occurs twice in a window passes its gradient to the first in row-major order.
  *
- * @throws ArgumentError unless `size` is a positive integer
+ * @param size side of a window in pixels, from 1 to 1024
+ * @param option name: see `LayerOptions`
+ * @throws ArgumentError for a number out of range, or an unknown option
  */
-export function maxPool2d(size: number, option?: { name?: string }): MaxPool2dLayer {
+export function maxPool2d(size: number, option?: LayerOptions): MaxPool2dLayer {
   const { name } = options("maxPool2d options", option, ["name"]);
   return named({ kind: "maxPool2d", size: integer("maxPool2d.size", size, 1, 1024) }, name);
 }
@@ -234,24 +292,26 @@ export function maxPool2d(size: number, option?: { name?: string }): MaxPool2dLa
  * `[C, H, W]`, output `[C, floor(H / size), floor(W / size)]`. A time that occurs twice in a window passes its gradient to
  * the first in row-major order (Zhang et al. 2020).
  *
- * @throws ArgumentError unless `size` is a positive integer
+ * @param size side of a window in pixels, from 1 to 1024
+ * @param option name: see `LayerOptions`
+ * @throws ArgumentError for a number out of range, or an unknown option
  */
-export function earliestPool2d(size: number, option?: { name?: string }): EarliestPool2dLayer {
+export function earliestPool2d(size: number, option?: LayerOptions): EarliestPool2dLayer {
   const { name } = options("earliestPool2d options", option, ["name"]);
   return named({ kind: "earliestPool2d", size: integer("earliestPool2d.size", size, 1, 1024) }, name);
 }
 
 /**
- * Batch normalisation of the currents of the `conv2d` or `dense` in front, a channel at a time:
+ * Batch normalisation, in `bpsta` networks, of the currents of the `conv2d` or `dense` in front, a channel at a time:
  * `y = (I - mean) / sqrt(variance + epsilon) · weight + bias` (Ioffe and Szegedy 2015). Training takes mean and (biased)
  * variance of each time step over batch and positions, and moves the running ones by `momentum` at each step, the
  * variance by its unbiased value; evaluating uses the running ones. Parameters `<name>.weight` (1) and `<name>.bias` (0);
  * statistics `<name>.running_mean` (0) and `<name>.running_var` (1).
  *
- * @param option `momentum` (0.1) in [0, 1]; `epsilon` (1e-5) greater than 0
- * @throws ArgumentError for values out of range
+ * @param option momentum, epsilon, name: see `BatchNormOptions`
+ * @throws ArgumentError for values out of range, or an unknown option
  */
-export function batchNorm(option?: { momentum?: number; epsilon?: number; name?: string }): BatchNormLayer {
+export function batchNorm(option?: BatchNormOptions): BatchNormLayer {
   const {
     momentum = 0.1,
     epsilon = 1e-5,
@@ -262,19 +322,27 @@ export function batchNorm(option?: { momentum?: number; epsilon?: number; name?:
   return named({ kind: "batchNorm", momentum, epsilon }, name);
 }
 
-/** Currents below 0 count 0: `max(0, I)`. */
-export function relu(option?: { name?: string }): ReluLayer {
+/**
+ * Currents below 0 count 0, in `bpsta` networks: `max(0, I)`, and no gradient where I <= 0.
+ *
+ * @param option name: see `LayerOptions`
+ * @throws ArgumentError for an unknown option or a name that is none
+ */
+export function relu(option?: LayerOptions): ReluLayer {
   const { name } = options("relu", option, ["name"]);
   return named({ kind: "relu" }, name);
 }
 
 /**
  * Dropout on the spikes of the layer before it: while training each neuron is silenced with probability `probability` for
- * a whole sample, the others count `1 / (1 - probability)`; when evaluating every spike counts 1.
+ * a whole sample, the others count `1 / (1 - probability)`; when evaluating every spike counts 1. The mask is a function of the
+ * network's seed, the epoch, the sample's index and the neuron's index alone. `stdbp` has none.
  *
- * @throws ArgumentError unless 0 <= probability < 1
+ * @param probability from 0 to less than 1
+ * @param option name: see `LayerOptions`
+ * @throws ArgumentError for a number out of range, or an unknown option
  */
-export function dropout(probability: number, option?: { name?: string }): DropoutLayer {
+export function dropout(probability: number, option?: LayerOptions): DropoutLayer {
   const { name } = options("dropout options", option, ["name"]);
   number(
     "dropout.probability",
@@ -286,20 +354,13 @@ export function dropout(probability: number, option?: { name?: string }): Dropou
 }
 
 /**
- * Spiking neurons of the network's method. A list without any gets one after each weight layer; a list with one is taken
- * as it stands.
+ * Spiking neurons of the network's method, whose docstring has their equations. A list without any gets one after each weight
+ * layer; a list with one is taken as it stands.
  *
- * @param option `threshold`: the method's if left out; `readout`: the non-spiking output layer; `learnDecay` and
- *   `learnThreshold` (false; `surrogate` only): the layer's decay (used within [0, 1]) and threshold (used at 0 or above) are
- *   parameters of one element, `<name>.decay` and `<name>.threshold`, that start at the method's or the layer's value
+ * @param option threshold, readout, what is learned, name: see `NeuronOptions`
+ * @throws ArgumentError for a threshold that is not positive, an option of another type, or an unknown one
  */
-export function neuron(option?: {
-  threshold?: number;
-  readout?: boolean;
-  learnDecay?: boolean;
-  learnThreshold?: boolean;
-  name?: string;
-}): NeuronLayer {
+export function neuron(option?: NeuronOptions): NeuronLayer {
   const known = ["threshold", "readout", "learnDecay", "learnThreshold", "name"];
   const { threshold, readout, learnDecay, learnThreshold, name } = options("neuron options", option, known);
   let layer: NeuronLayer = { kind: "neuron" };
@@ -316,16 +377,15 @@ export function neuron(option?: {
 }
 
 /**
- * A residual block: `layers`, and a way around them. The spikes of the layer before the block are added to the current
- * of the block's last convolution, through a 1×1 convolution (`conv: true`) or taken at every `stride`-th row and column.
+ * A residual block, in `lee` networks: `layers`, and a way around them. The spikes of the layer before the block are added to the
+ * current of the block's last convolution, through a 1×1 convolution (`conv: true`, weights `[out, in, 1, 1]`) or taken at every
+ * `stride`-th row and column, channel by channel, which then have to be as many (Lee et al. 2020).
  *
  * @param layers the block, ending in a `conv2d`
- * @param option `conv` (true); `stride` (the product of the strides in the block)
+ * @param option the way around: see `ResidualOptions`
+ * @throws ArgumentError for a block that does not end in `conv2d`, a stride out of range, or an unknown option
  */
-export function residual(
-  layers: readonly LayerDescriptor[],
-  option?: { conv?: boolean; stride?: number },
-): ResidualBlock {
+export function residual(layers: readonly LayerDescriptor[], option?: ResidualOptions): ResidualBlock {
   const { conv = true, stride } = options("residual options", option, ["conv", "stride"]);
   if (!Array.isArray(layers) || layers.length === 0)
     throw new ArgumentError("residual.layers", layers, "a list of layers that ends in conv2d");

@@ -21,26 +21,43 @@ import { lossFields, meanLoss, ParameterList, pooledLayout, Stem, weightGeometry
 import { flatten } from "./flatten.ts";
 import type { Bindings, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
 
-/** Spike-based backpropagation of Lee et al. 2020. */
-export interface LeeDescriptor {
+/** What `lee` takes. */
+export interface LeeOptions {
+  /** λ, what a step leaves of a membrane; in (0, 1]. Pools do not leak. Default 0.99. */
+  readonly leak?: number;
+  /**
+   * θ of every neuron whose `neuron({ threshold })` says nothing else, in units of the current; greater than 0. Pools have a
+   * threshold of their own, see `avgPool2d`. Default 1.
+   */
+  readonly threshold?: number;
+}
+
+/** Spike-based backpropagation of Lee et al. 2020. Made by `lee`. */
+export interface LeeDescriptor extends Required<LeeOptions> {
   readonly kind: "lee";
-  readonly leak: number;
-  readonly threshold: number;
 }
 
 /**
  * Spike-based backpropagation with a leak-corrected derivative: Lee, Sarwar, Panda, Srinivasan, Roy, "Enabling
  * spike-based backpropagation for training deep neural network architectures", Frontiers in Neuroscience 14:119 (2020).
  *
- * Forward: `u = v + I`, `s = u > threshold`, `v = leak · (s ? 0 : u)`. Backward:
- * `f = [F > 1e-3] + ln(leak) · F / N` with F and N the leaky and plain spike counts of the sample, and the gradient at the
- * current is `G · f / threshold` at the neuron's next spike. The last `dense` layer never spikes: the answer is its
- * membrane after T steps over `threshold · T`.
+ * Forward, at each step t, with I the current of a neuron, v its membrane, λ the leak, θ the threshold and m its dropout mask
+ * (1 without dropout):
+ * `u = v + I`, `s = u > θ`, `v = λ · (s ? 0 : u)`, output `o = s · m`; and two counts of the sample, `F = λ F + o`, `N = N + o`.
  *
- * @param option `leak` (0.99) in (0, 1]; `threshold` (1) greater than 0
- * @throws ArgumentError for values out of range
+ * Backward, with `G[t]` = dL/do[t] as the next layer's transposed synapse delivers it:
+ * `f = [F > 1e-3] + ln(λ) · F / N` (N + 1 where N is 0), one factor a neuron and sample, and
+ * `D[t] = dL/dI[t] = G[t] · f · m / θ` where the neuron spiked at t, else `D[t + 1]`, 0 after its last spike: the leak shows in f
+ * alone. `dL/dW = Σ_t D[t] ⊗ o_in[t]`. So the backward pass, too, costs (spikes × fan), not (neurons × steps × fan).
+ *
+ * Layers: `conv2d`, `dense`, spiking `avgPool2d`, `dropout`, `residual`; no biases. Weights start by `heNormal`. The last layer, a
+ * `dense`, never spikes: `v = λ (v + I)`, and the answer is `y = v[T] / (θ T)`. Loss: `squaredError`, summed over the batch, or
+ * `crossEntropy`.
+ *
+ * @param option leak and threshold: see `LeeOptions`
+ * @throws ArgumentError for values out of range, or an unknown option
  */
-export function lee(option?: { leak?: number; threshold?: number }): LeeDescriptor {
+export function lee(option?: LeeOptions): LeeDescriptor {
   const { leak = 0.99, threshold = 1 } = options("lee", option, ["leak", "threshold"]);
   number("lee.leak", leak, "a number greater than 0 and at most 1", (v) => isPositive32(v) && v <= 1);
   positive("lee.threshold", threshold);

@@ -9,17 +9,40 @@ import { flatten } from "./flatten.ts";
 import type { LayerInfo, Method, Model } from "./method.ts";
 import { convSynapse, denseSynapse, lowerStdbp, PANEL, type Stage } from "./stdbp-program.ts";
 
-/** Spike-timing-dependent backpropagation of Zhang et al. 2020. */
-export interface StdbpDescriptor {
+/** What `stdbp` takes. 0 switches everything but `threshold` and `temperature` off. */
+export interface StdbpOptions {
+  /**
+   * θ of every neuron whose `neuron({ threshold })` says nothing else, in units of weight × time; greater than 0. Default 1.
+   */
+  readonly threshold?: number;
+  /** τ of `softmax(-t / τ)` in the loss, in the unit of the times; greater than 0. Default 1. */
+  readonly temperature?: number;
+  /** K adds `K · mean_j max(0, threshold - Σ_i w_ij)` for every layer to the loss while training; 0 or more. Default 0. */
+  readonly weightSumPenalty?: number;
+  /** 1/A in the gradients is at most this, in 1/weight. Default 0: no bound. */
+  readonly inverseBound?: number;
+  /** A neuron with `|dL/dt_j / A|` above it passes no gradient for that sample. Default 0: no limit. */
+  readonly gradientLimit?: number;
+  /**
+   * Added to all weights of a neuron that was silent for a whole batch of `fit`, twice as much for each batch that it stays so,
+   * at most its threshold. Default 0.
+   */
+  readonly silentNudge?: number;
+  /**
+   * A silent output counts in the loss as if it fired this many temperatures after the latest output, a constant that has no
+   * gradient. Default 0: without it a silent output of the label makes the loss infinite.
+   */
+  readonly silentDelay?: number;
+  /**
+   * The label's silent output learns as if it had fired at that delay, after all its inputs, with this as its 1/A. Needs
+   * `silentDelay`. Default 0.
+   */
+  readonly labelNudge?: number;
+}
+
+/** Spike-timing-dependent backpropagation of Zhang et al. 2020. Made by `stdbp`. */
+export interface StdbpDescriptor extends Required<StdbpOptions> {
   readonly kind: "stdbp";
-  readonly threshold: number;
-  readonly temperature: number;
-  readonly weightSumPenalty: number;
-  readonly inverseBound: number;
-  readonly gradientLimit: number;
-  readonly silentNudge: number;
-  readonly silentDelay: number;
-  readonly labelNudge: number;
 }
 
 const KEYS = [
@@ -39,31 +62,23 @@ const KEYS = [
  * arXiv 2003.11837 (2020), IEEE TNNLS (2021).
  *
  * Continuous time, at most one spike a neuron. `V_j(t) = Σ_i w_ij · max(0, t - t_i)`; neuron j fires when V_j first reaches
- * `threshold`. With C the inputs before t_j and `A = Σ_C w_ij`: `t_j = (threshold + Σ_C w_ij t_i) / A`,
- * `dt_j/dw_ij = (t_i - t_j) / A`, `dt_j/dt_i = w_ij / A`. A neuron that does not reach the threshold stays silent
- * (`Infinity`). The answers are the output neurons' times, the earliest is the class; the loss is the mean over the batch of
- * the cross-entropy of `softmax(-t / temperature)`. Encoders: `times()`, `firstSpike()`.
+ * θ. With C the inputs before t_j and `A = Σ_C w_ij`: `t_j = (θ + Σ_C w_ij t_i) / A`, where A > 0 and the time comes before the next
+ * input; `dt_j/dw_ij = (t_i - t_j) / A`, `dt_j/dt_i = w_ij / A` for i in C, 0 otherwise. Inputs at the same time enter together. A
+ * neuron that does not reach θ stays silent (`Infinity`) and has no gradient.
  *
- * What training needs beyond these equations is optional; 0 switches it off:
- * - `weightSumPenalty` K adds `K · mean_j max(0, threshold - Σ_i w_ij)` for every layer to the loss while training
- * - `inverseBound`: 1/A in the gradients is at most this
- * - `gradientLimit`: a neuron with `|dL/dt_j / A|` above it passes no gradient for that sample
- * - `silentNudge`: added to all weights of a neuron that was silent for a whole batch of `fit`, twice as much for each batch
- *   that it stays so, at most its threshold
- * - `silentDelay`: a silent output counts in the loss as if it fired this many temperatures after the latest output, a constant
- *   that has no gradient; without it a silent output of the label makes the loss infinite
- * - `labelNudge`: the label's silent output learns as if it had fired there, after all its inputs, with this as its 1/A
+ * Layers: `conv2d`, `dense`, `earliestPool2d`; no biases. Weights start as `scaledNormal({ mean: 0.1, deviation: 0.7 })` unless the
+ * network or a layer says otherwise. Encoders: `times()`, `firstSpike()`; all times in one unit, the encoder's. The answers
+ * `[classes]` are the output neurons' times, the earliest is the class; the loss is `crossEntropy` of `softmax(-t / temperature)`, mean over
+ * the batch.
  *
- * Weights start as `scaledNormal({ mean: 0.1, deviation: 0.7 })` unless the network or a layer says otherwise.
+ * The paper's scales and guards are not known; what training needs beyond these equations is optional and off. Seen to work on
+ * MNIST (784-400-10, 98 % of the test set): `firstSpike({ noise: 0.1 })`, `temperature: 0.05`, `weightSumPenalty: 1`, `inverseBound: 10`,
+ * `silentDelay: 0.5`, `labelNudge: 10`, Adam 1e-3 with a cosine schedule: `preset("stdbp-400")`.
  *
- * Seen to work on MNIST (784-400-10, 98 % of the test set): `firstSpike({ noise: 0.1 })`, `temperature: 0.05`,
- * `weightSumPenalty: 1`, `inverseBound: 10`, `silentDelay: 0.5`, `labelNudge: 10`, Adam 1e-3 with a cosine schedule.
- *
- * @param option `threshold` (1), in units of weight × time, of every neuron whose `neuron({ threshold })` says nothing else;
- *   `temperature` (1), in units of time; and those above, all 0
- * @throws ArgumentError for values out of range
+ * @param option threshold, temperature, and guards: see `StdbpOptions`
+ * @throws ArgumentError for values out of range, a `labelNudge` without a `silentDelay`, or an unknown option
  */
-export function stdbp(option?: Partial<Omit<StdbpDescriptor, "kind">>): StdbpDescriptor {
+export function stdbp(option?: StdbpOptions): StdbpDescriptor {
   const {
     threshold = 1,
     temperature = 1,

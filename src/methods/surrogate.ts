@@ -10,17 +10,39 @@ import { flatten } from "./flatten.ts";
 import type { LayerInfo, Method, Model } from "./method.ts";
 import { lowerSurrogate, type Stage } from "./surrogate-program.ts";
 
-/** What stands for the derivative of the spike. */
+/** What stands for the derivative of the spike: see `surrogate`. */
 export type SurrogateDerivative = "fastSigmoid" | "atan" | "boxcar";
 
-/** Back-propagation through time with a surrogate derivative. */
+/** What `surrogate` takes. */
+export interface SurrogateOptions {
+  /** β, what a step leaves of a membrane; in [0, 1]. Where `neuron({ learnDecay })` learns it: where it starts. Default 0.95. */
+  readonly decay?: number;
+  /** α, what a step leaves of the synaptic current; in [0, 1). Default: none, the current acts at once. */
+  readonly synapticDecay?: number;
+  /** θ of every neuron whose `neuron({ threshold })` says nothing else, in units of the current; greater than 0. Default 1. */
+  readonly threshold?: number;
+  /** What stands for ds/du. Default `"fastSigmoid"`. */
+  readonly derivative?: SurrogateDerivative;
+  /** k, how narrow it is, in 1/membrane; greater than 0; not for `"boxcar"`. Default 25, with `"atan"` 2. */
+  readonly slope?: number;
+  /** What a spike does to the membrane, a step later: `"subtract"` the threshold, or set what is left of it to `"zero"`. Default `"subtract"`. */
+  readonly reset?: "subtract" | "zero";
+}
+
+/** Back-propagation through time with a surrogate derivative. Made by `surrogate`. */
 export interface SurrogateDescriptor {
   readonly kind: "surrogate";
+  /** β, what a step leaves of a membrane. */
   readonly decay: number;
+  /** α, what a step leaves of the synaptic current; left out: the current acts at once. */
   readonly synapticDecay?: number;
+  /** θ of neurons that have none of their own. */
   readonly threshold: number;
+  /** What stands for ds/du. */
   readonly derivative: SurrogateDerivative;
+  /** k, how narrow it is. */
   readonly slope: number;
+  /** What a spike does to the membrane, a step later. */
   readonly reset: "subtract" | "zero";
 }
 
@@ -30,31 +52,27 @@ const SLOPES: Readonly<Record<SurrogateDerivative, number>> = { fastSigmoid: 25,
  * Back-propagation through time with a surrogate derivative, as users of snnTorch (`Leaky`, `Synaptic`) and SpikingJelly know
  * it: Neftci, Mostafa, Zenke, IEEE Signal Processing Magazine 36 (2019); Eshraghian et al., Proceedings of the IEEE 111 (2023).
  *
- * With u a neuron's membrane, I its synaptic current, θ its threshold: `r = u[t-1] > θ`, `c[t] = synapticDecay · c[t-1] + I[t]`
- * (without `synapticDecay` c = I), `u[t] = decay · u[t-1] + c[t] - r · θ` (reset `"subtract"`) or
- * `decay · (1 - r) · u[t-1] + c[t]` (reset `"zero"`), `s[t] = u[t] > θ`. No gradient passes through r. For ds/du stands, with
- * k the `slope` and x = u - θ: `1 / (k |x| + 1)²` (`"fastSigmoid"`), `(k/2) / (1 + (π k x / 2)²)` (`"atan"`), or 1 where
- * |x| < 1/2 (`"boxcar"`). All layers have biases; weights and biases start uniform in ±1/sqrt(fan-in), as in PyTorch.
- * Pooling in front of a neuron acts on currents. A recurrent `dense` layer adds `V o[t-1]` to its current, o its own
- * neurons' spikes after dropout.
+ * Forward, at each step t, with u a neuron's membrane, I its synaptic current, θ its threshold: `r[t] = u[t-1] > θ`,
+ * `c[t] = α c[t-1] + I[t]` (without `synapticDecay` c = I), `u[t] = β u[t-1] + c[t] - r[t] θ` (reset `"subtract"`) or
+ * `β (1 - r[t]) u[t-1] + c[t]` (reset `"zero"`), `s[t] = u[t] > θ`.
+ *
+ * Backward, with `G[t]` = dL/ds[t]: `U[t] = G[t] · ds/du + β U[t+1]` (reset `"zero"`: the second term times `1 - r[t+1]`),
+ * `D[t] = dL/dI[t] = U[t] + α D[t+1]`. No gradient passes through r. For ds/du stands, with k the `slope` and x = u - θ:
+ * `1 / (k |x| + 1)²` (`"fastSigmoid"`), `(k/2) / (1 + (π k x / 2)²)` (`"atan"`), or 1 where |x| < 1/2 (`"boxcar"`).
+ *
+ * Layers: `conv2d`, `dense` (also recurrent: adds `V o[t-1]` to its current, o its own neurons' spikes after dropout), `avgPool2d` and
+ * `maxPool2d` in front of a neuron (acting on currents), `dropout`; with biases. Weights and biases start by `torchUniform`. Decays
+ * and thresholds can be learned: `neuron({ learnDecay, learnThreshold })`.
  *
  * The loss is a mean over the batch. `crossEntropy({ on: "membrane" })`, the default, is summed over the steps and reads the
  * last layer's membranes u[t]; the answer is then their mean over the steps. With `{ on: "rate" }` the answer is the last
  * layer's spikes over T, and the loss reads that. (snnTorch's tutorials train on membranes and count spikes to name the class;
  * the counts are in `gradients({ record: ["spikes"] })`. The mean membrane has no ties.)
  *
- * @param option `decay` β (0.95) in [0, 1]; `synapticDecay` α in [0, 1); `threshold` (1) greater than 0; `derivative`
- *   (`"fastSigmoid"`); `slope` (25, for `"atan"` 2; not for `"boxcar"`) greater than 0; `reset` (`"subtract"`)
- * @throws ArgumentError for values out of range
+ * @param option decays, threshold, derivative and reset: see `SurrogateOptions`
+ * @throws ArgumentError for values out of range, a `slope` with `"boxcar"`, or an unknown option
  */
-export function surrogate(option?: {
-  decay?: number;
-  synapticDecay?: number;
-  threshold?: number;
-  derivative?: SurrogateDerivative;
-  slope?: number;
-  reset?: "subtract" | "zero";
-}): SurrogateDescriptor {
+export function surrogate(option?: SurrogateOptions): SurrogateDescriptor {
   const known = ["decay", "synapticDecay", "threshold", "derivative", "slope", "reset"];
   const given = options("surrogate", option, known);
   const {
