@@ -41,6 +41,9 @@ export const enum Op {
   ProductForward, // product record, after ProductGather
   ProductBackward, // product record, after ProductGather; 1 to add to the gradient instead of writing it
   Transpose, // destination view, source view, rows, columns, source stride
+  PatchForward, // patch record
+  PatchBackward, // patch record: adds to its sums
+  PatchGradient, // patch record: its sums in the weights' order
   MaxPoolForward, // max pool record
   MaxPoolBackward,
   Divide, // view, f32 elements, f32 divisor
@@ -475,8 +478,8 @@ export const enum StepLossKind {
 /** Presynaptic traces of `decolle`: f32 [rows × row length] like the activity. */
 export const enum Trace {
   Activity = 0, // activity record
-  Length = 4, // positions
-  P = 8, // view
+  P = 4, // view of the first real position
+  Stride = 8, // bytes between rows of P
   Q = 12, // view
   Alpha = 16, // f32
   AlphaRest = 20, // f32 1 - α
@@ -502,6 +505,36 @@ export const enum Product {
   TurnedCounts = 48,
   Capacity = 52, // samples that the lists have room for
   Size = 56,
+}
+
+/**
+ * Convolution of real values that a batch of samples holds. Each output position sees a patch of its bordered input: `Kernel`
+ * rows, `RowBytes` apart, of `Run` values next to each other (column, channel).
+ */
+export const enum Patch {
+  Kernel = 0, // rows of a patch
+  Run = 4, // f32 of a row of a patch: kernel × input channels
+  RunStride = 8, // the same in the sums, padded to a multiple of 4
+  RowBytes = 12, // bytes between rows of the input
+  InputChannels = 16,
+  Positions = 20, // output positions
+  Offsets = 24, // table: u32 byte offset of each one's patch in the input
+  Outputs = 28, // stored output channels, of which
+  RealOutputs = 32, // are real
+  Input = 36, // view: P with its border
+  Weight = 40, // view
+  Taps = 44, // table: u32 byte offset in the weights of each tap [ky][kx] of input channel 0
+  TapStride = 48, // bytes between input channels in the weights
+  Packed = 52, // address: the weights as [panel of eight outputs][ky][kx][input channel][8]
+  Bias = 56, // view
+  Target = 60, // view: U, f32 [positions][outputs]
+  Places = 64, // positions of δ
+  Delta = 68, // view: δ, f32 [places][outputs]
+  Argmax = 72, // view: u32 byte offset in the input of each δ's patch, [places][outputs]; 0: places are positions
+  List = 76, // address: scratch of 8 bytes a place, places padded to a multiple of 4
+  Sums = 80, // view: f32 [real outputs][kernel][run stride]
+  Gradient = 84, // view, ordered as the weights
+  Size = 88,
 }
 
 /** Neurons of `decolle` in the field of a synapse; there U ends up. */
@@ -531,10 +564,11 @@ export const enum Decolle {
   PooledRowLength = 84,
   PooledRowWords = 88,
   Pooled = 92, // view: U', f32 [pooled rows × pooled row length]
-  Argmax = 96, // view: u32 byte offsets into the field of D, or 0
-  DeltaStride = 100,
-  PooledBits = 104, // view
-  Size = 108,
+  Argmax = 96, // view: u32 byte offset of the patch in the synapse's input that each maximum saw, or 0
+  PatchRow = 100, // bytes between the patches of two rows of neurons
+  PatchColumn = 104, // bytes between those of two columns
+  PooledBits = 108, // view
+  Size = 112,
 }
 
 /** All steps of a dense layer of `decolle` for one sample whose input is plain spikes. */
@@ -572,16 +606,14 @@ export const enum Local {
   Pooled = 44, // view of U'
   PooledStride = 48, // bytes between rows
   Mask = 52, // view of the dropout mask, or 0
-  Delta = 56, // view of the first real position of D
-  DeltaStride = 60,
-  Argmax = 64, // view, or 0 if D has the positions of U'
+  Delta = 56, // view: δ, f32 [rows × row length]
   // regulariser
-  Channels = 68, // stored
-  RealChannels = 72,
-  Regularizer = 76, // f32
-  Gate = 80, // address: [f32 value, u32 whether the second term pushes]
-  Means = 84, // view: mean loss of a step over the batch, or 0
-  Size = 88,
+  Channels = 60, // stored
+  RealChannels = 64,
+  Regularizer = 68, // f32
+  Gate = 72, // address: [f32 value, u32 whether the second term pushes]
+  Means = 76, // view: mean loss of a step over the batch, or 0
+  Size = 80,
 }
 
 export const enum Poisson {

@@ -47,6 +47,7 @@ import { earliestBackward, earliestForward } from "./synapse/earliest";
 import { countOperations, fanoutBackward, fanoutForward } from "./synapse/fanout";
 import { divide, maxPoolBackward, maxPoolForward, multiply } from "./synapse/pool";
 import { fieldPoolBackward, fieldPoolForward } from "./synapse/fieldpool";
+import { patchBackward, patchForward, patchGradient } from "./synapse/patch";
 import { productBackward, productForward, productGather, transpose } from "./synapse/product";
 import { routeBackward, routeForward } from "./synapse/route";
 import { sweepBackward, sweepForward } from "./synapse/sweep";
@@ -252,6 +253,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         break;
       case Op.Transpose:
         transpose(at(operand(pc, 0), frame), at(operand(pc, 1), frame), operand(pc, 2), operand(pc, 3), operand(pc, 4));
+        break;
+      case Op.PatchForward:
+        patchForward(operand(pc, 0), frame);
+        break;
+      case Op.PatchBackward:
+        patchBackward(operand(pc, 0), frame);
+        break;
+      case Op.PatchGradient:
+        patchGradient(operand(pc, 0), frame);
         break;
       case Op.LeeForward:
         leeForward(operand(pc, 0), frame);

@@ -3,8 +3,7 @@
 //   answer   y_k += sigmoid(r_k), or 1 for the largest r_k
 //   loss     L = mean over batch and classes of smooth L1 (β 1) of r - onehot ;  dL/dr = clamp(r - onehot, ±1) / (B K)
 //            + reg · mean(relu(U' + 0.01)) + 0.003 reg · relu(mean(0.1 - sigmoid(U'))) , means over batch and units
-//   δ        = (Aᵀ dL/dr) · mask / (10 |U'| + 1)² + reg · [U' + 0.01 > 0] / (B n) - 0.003 reg · sigmoid'(U') / (B n) · [second relu open],
-//            at the position of the maximum where a pool follows
+//   δ        = (Aᵀ dL/dr) · mask / (10 |U'| + 1)² + reg · [U' + 0.01 > 0] / (B n) - 0.003 reg · sigmoid'(U') / (B n) · [second relu open]
 // Aᵀ dL/dr sums classes ascending. Bound by the readout's loads.
 
 import { Control, Frame, Local } from "../abi";
@@ -111,9 +110,6 @@ export function decolleDelta(local: usize, frame: usize): void {
   const maskView = load<u32>(local, Local.Mask) as usize;
   const mask = maskView ? at(maskView, frame) : 0;
   const delta = at(load<u32>(local, Local.Delta), frame);
-  const deltaStride = load<u32>(local, Local.DeltaStride) as usize;
-  const argmaxView = load<u32>(local, Local.Argmax) as usize;
-  const argmax = argmaxView ? at(argmaxView, frame) : 0;
   const bytes = (rows * rowLength) << 2;
   for (let row: usize = 0; row < rows; ++row) {
     const first = (row * rowLength) << 2;
@@ -121,7 +117,7 @@ export function decolleDelta(local: usize, frame: usize): void {
       const u = pooled + row * pooledStride + p;
       const place = first + p;
       const a = weight + place;
-      const to: usize = argmax ? 0 : delta + row * deltaStride + p;
+      const to = delta + place;
       if (ASC_FEATURE_SIMD) {
         let g = f32x4.splat(0);
         for (let k: usize = 0; k < classes; ++k) {
@@ -130,27 +126,20 @@ export function decolleDelta(local: usize, frame: usize): void {
         if (mask) g = f32x4.mul(g, v128.load(mask + place));
         const s = f32x4.add(f32x4.mul(f32x4.splat(10), f32x4.abs(v128.load(u))), f32x4.splat(1));
         const d = f32x4.div(g, f32x4.mul(s, s));
-        if (argmax) {
-          store<f32>(delta + load<u32>(argmax + place), f32x4.extract_lane(d, 0));
-          store<f32>(delta + load<u32>(argmax + place, 4), f32x4.extract_lane(d, 1));
-          store<f32>(delta + load<u32>(argmax + place, 8), f32x4.extract_lane(d, 2));
-          store<f32>(delta + load<u32>(argmax + place, 12), f32x4.extract_lane(d, 3));
-        } else v128.store(to, d);
+        v128.store(to, d);
       } else {
         for (let lane: usize = 0; lane < 16; lane += 4) {
           let g: f32 = 0;
           for (let k: usize = 0; k < classes; ++k) g += load<f32>(a + k * bytes + lane) * load<f32>(error + (k << 2));
           if (mask) g *= load<f32>(mask + place + lane);
           const s: f32 = 10 * Mathf.abs(load<f32>(u + lane)) + 1;
-          const d = g / (s * s);
-          if (argmax) store<f32>(delta + load<u32>(argmax + place + lane), d);
-          else store<f32>(to + lane, d);
+          store<f32>(to + lane, g / (s * s));
         }
       }
     }
   }
   const regularizer = load<f32>(local, Local.Regularizer);
-  if (regularizer > 0) regularize(local, regularizer, rows, rowLength, pooled, pooledStride, delta, deltaStride, argmax, frame);
+  if (regularizer > 0) regularize(local, regularizer, rows, rowLength, pooled, pooledStride, delta, frame);
 }
 
 /** Adds the regulariser's own derivative to δ. */
@@ -162,8 +151,6 @@ function regularize(
   pooled: usize,
   pooledStride: usize,
   delta: usize,
-  deltaStride: usize,
-  argmax: usize,
   frame: usize,
 ): void {
   const channels = load<u32>(local, Local.Channels) as usize;
@@ -181,9 +168,7 @@ function regularize(
           const s = sigmoid(u);
           d -= second * (s * (1 - s));
         }
-        const to = argmax
-          ? delta + load<u32>(argmax + ((row * rowLength + i + c) << 2))
-          : delta + row * deltaStride + ((i + c) << 2);
+        const to = delta + ((row * rowLength + i + c) << 2);
         store<f32>(to, load<f32>(to) + d);
       }
     }

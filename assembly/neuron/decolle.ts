@@ -63,35 +63,35 @@ export function refract1(r: usize, fired: u32, rho: f32, kick: f32): f32 {
 /** One step of the traces in front of a synapse. */
 export function decolleTrace(trace: usize, frame: usize): void {
   const activity = load<u32>(trace, Trace.Activity) as usize;
-  const length = load<u32>(trace, Trace.Length) as usize;
-  const p = at(load<u32>(trace, Trace.P), frame);
-  const q = at(load<u32>(trace, Trace.Q), frame);
+  const rows = load<u32>(activity, Activity.Rows) as usize;
+  const rowLength = load<u32>(activity, Activity.RowLength) as usize;
+  const rowWords = load<u32>(activity, Activity.RowWords) as usize;
+  const stride = load<u32>(trace, Trace.Stride) as usize;
   const a = load<f32>(trace, Trace.Alpha);
   const a1 = load<f32>(trace, Trace.AlphaRest);
   const b = load<f32>(trace, Trace.Beta);
   const b1 = load<f32>(trace, Trace.BetaRest);
-  const data = at(load<u32>(activity, Activity.Data), frame);
   const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
-  const bytes = length << 2;
-  let k: usize = 0;
-  if (ASC_FEATURE_SIMD) {
-    for (; k + 16 <= bytes; k += 16) filter4(p + k, q + k, bits ? f32x4.splat(0) : v128.load(data + k), a, a1, b, b1);
-  }
-  for (; k < bytes; k += 4) filter1(p + k, q + k, bits ? 0 : load<f32>(data + k), a, a1, b, b1);
-  if (!bits) return;
-  const rows = load<u32>(activity, Activity.Rows);
-  const rowLength = load<u32>(activity, Activity.RowLength);
-  const rowWords = load<u32>(activity, Activity.RowWords);
   const amplitudeView = load<u32>(activity, Activity.Amplitude) as usize;
   const amplitude = amplitudeView ? at(amplitudeView, frame) : 0;
-  for (let row: u32 = 0; row < rows; ++row) {
-    const first = (row * rowLength) << 2;
-    for (let j: u32 = 0; j < rowWords; ++j) {
+  const data = at(load<u32>(activity, Activity.Data), frame);
+  let p = at(load<u32>(trace, Trace.P), frame);
+  let q = at(load<u32>(trace, Trace.Q), frame);
+  const bytes = rowLength << 2;
+  for (let row: usize = 0; row < rows; ++row, p += stride, q += bytes) {
+    const values = data + row * bytes;
+    let k: usize = 0;
+    if (ASC_FEATURE_SIMD) {
+      for (; k + 16 <= bytes; k += 16) filter4(p + k, q + k, bits ? f32x4.splat(0) : v128.load(values + k), a, a1, b, b1);
+    }
+    for (; k < bytes; k += 4) filter1(p + k, q + k, bits ? 0 : load<f32>(values + k), a, a1, b, b1);
+    if (!bits) continue;
+    for (let j: usize = 0; j < rowWords; ++j) {
       let word = load<u32>(data + ((row * rowWords + j) << 2));
       while (word) {
-        const place = first + (((j << 5) + ctz(word)) << 2);
+        const place = ((j << 5) + ctz(word)) << 2;
         word &= word - 1;
-        const x: f32 = amplitude ? load<f32>(amplitude + place) : 1;
+        const x: f32 = amplitude ? load<f32>(amplitude + row * bytes + place) : 1;
         store<f32>(q + place, load<f32>(q + place) + b1 * x);
       }
     }
@@ -167,7 +167,7 @@ export function decolleForward(neuron: usize, frame: usize): void {
   store<u32>(counter, load<u32>(counter) + spikes);
 }
 
-/** U' and S' of one step, and where each maximum was; of equal ones the first in row-major order. */
+/** U' and S' of one step, and what each maximum saw; of equal ones the first in row-major order. */
 export function decollePool(neuron: usize, frame: usize): void {
   const window = load<u32>(neuron, Decolle.Window) as usize;
   const rows = load<u32>(neuron, Decolle.PooledRows) as usize;
@@ -180,11 +180,12 @@ export function decollePool(neuron: usize, frame: usize): void {
   const bits = at(load<u32>(neuron, Decolle.PooledBits), frame);
   const argmaxView = load<u32>(neuron, Decolle.Argmax) as usize;
   const argmax = argmaxView ? at(argmaxView, frame) : 0;
-  const deltaStride = load<u32>(neuron, Decolle.DeltaStride) as usize;
+  const patchRow = load<u32>(neuron, Decolle.PatchRow) as usize;
+  const patchColumn = load<u32>(neuron, Decolle.PatchColumn) as usize;
   let spikes: u32 = 0;
   for (let row: usize = 0; row < rows; ++row) {
     const line = field + row * window * stride;
-    const deltaLine = row * window * deltaStride;
+    let patch = row * window * patchRow; // offset of the window's first patch
     let x: usize = 0; // byte offset of the window's first column
     let c: usize = 0; // byte offset of the channel
     for (let j: usize = 0; j < rowWords; ++j) {
@@ -193,18 +194,17 @@ export function decollePool(neuron: usize, frame: usize): void {
       for (let k: usize = 0; k < vectors; ++k) {
         const place = (row * rowLength + (j << 5) + (k << 2)) << 2;
         const corner = line + x + c;
-        const deltaCorner = deltaLine + x + c;
         if (ASC_FEATURE_SIMD) {
           let top = v128.load(corner);
-          let where = i32x4.add(i32x4.splat(deltaCorner as i32), i32x4(0, 4, 8, 12));
+          let where = i32x4.splat(patch as i32);
           for (let dy: usize = 0; dy < window; ++dy) {
             for (let dx: usize = 0; dx < window; ++dx) {
               const u = v128.load(corner + dy * stride + dx * cell);
               const above = f32x4.gt(u, top);
               top = v128.bitselect(u, top, above);
               if (argmax) {
-                const here = (deltaCorner + dy * deltaStride + dx * cell) as i32;
-                where = v128.bitselect(i32x4.add(i32x4.splat(here), i32x4(0, 4, 8, 12)), where, above);
+                const here = (patch + dy * patchRow + dx * patchColumn) as i32;
+                where = v128.bitselect(i32x4.splat(here), where, above);
               }
             }
           }
@@ -214,13 +214,13 @@ export function decollePool(neuron: usize, frame: usize): void {
         } else {
           for (let lane: usize = 0; lane < 16; lane += 4) {
             let top = load<f32>(corner + lane);
-            let where = deltaCorner + lane;
+            let where = patch;
             for (let dy: usize = 0; dy < window; ++dy) {
               for (let dx: usize = 0; dx < window; ++dx) {
                 const u = load<f32>(corner + dy * stride + dx * cell + lane);
                 if (u > top) {
                   top = u;
-                  where = deltaCorner + dy * deltaStride + dx * cell + lane;
+                  where = patch + dy * patchRow + dx * patchColumn;
                 }
               }
             }
@@ -233,6 +233,7 @@ export function decollePool(neuron: usize, frame: usize): void {
         if (c == cell) {
           c = 0;
           x += window * cell;
+          patch += window * patchColumn;
         }
       }
       store<u32>(bits + ((row * rowWords + j) << 2), word);

@@ -100,7 +100,7 @@ export interface FanoutGeometry {
 }
 
 /** Taps of one axis that input position `x` meets, grouped by phase so that each group is a run of neighbouring outputs. */
-class Axis {
+export class Axis {
   readonly before: number[] = [];
   readonly taps: number[] = [];
   readonly low: number;

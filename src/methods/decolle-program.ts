@@ -1,7 +1,4 @@
 import {
-  Activity,
-  ActivityKind,
-  BackwardFlags,
   Bias,
   DENSE_STEPS,
   Decolle,
@@ -9,6 +6,7 @@ import {
   Derivative,
   Local,
   Op,
+  Patch,
   Product,
   Trace,
 } from "../../assembly/abi.ts";
@@ -61,12 +59,16 @@ export function lowerDecolle(
         stem.clear(stem.losses, 4);
         for (const part of parts) part.begin();
       });
-      for (const part of parts) part.turnReadout();
+      for (const part of parts) {
+        part.turnReadout();
+        if (!purpose.learn) part.clearSums();
+      }
       plan.loop(Op.ForSteps, [steps, 1], () => {
         plan.loop(Op.ForSamples, [], () => stem.encodeStep());
         for (const part of parts) part.trainStep();
         if (purpose.learn) plan.loop(Op.FromStep, [descriptor.burnIn], () => purpose.learn?.(plan));
       });
+      if (!purpose.learn) for (const part of parts) part.endGradients();
     });
     return stem.ports;
   }
@@ -104,6 +106,9 @@ class Part {
   readonly #traced: boolean;
   readonly #dense: boolean;
   readonly #field: number;
+  readonly #fieldBytes: number;
+  /** Bytes between its rows. */
+  readonly #stride: number;
   readonly #origin: number;
   readonly #membranes: number;
   readonly #states: { view: number; bytes: number }[] = [];
@@ -117,9 +122,9 @@ class Part {
   readonly #wholeSample: number;
   readonly #scored: boolean;
   readonly #trace: number;
-  readonly #delta: number;
   readonly #product: number;
-  readonly #traceSynapse: number;
+  readonly #patch: number;
+  readonly #sums: { view: number; bytes: number };
   readonly #biasBackward: number;
   readonly #turned: { from: number; to: number };
 
@@ -139,8 +144,15 @@ class Part {
     this.#index = index;
     this.#dense = layer.kind === "dense";
     this.#traced = purpose.learn !== undefined;
-    const { stride, origin, bytes } = geometry.target;
+    const rowBytes = layout.rowLength * 4;
+    // Patches need no border around the currents.
+    const { stride, origin, bytes } =
+      this.#traced && layer.patches
+        ? { stride: rowBytes, origin: 0, bytes: layout.length * 4 }
+        : geometry.target;
     this.#field = stem.scratch(bytes);
+    this.#fieldBytes = bytes;
+    this.#stride = stride;
     this.#origin = plan.shift(this.#field, origin);
     this.#membranes = purpose.record.membranes ? stem.values(`${layer.name}.membranes`, layout, true) : 0;
     const state = (n: number) => {
@@ -195,17 +207,19 @@ class Part {
       [Decolle.PooledRowWords]: pooled.rowWords,
       [Decolle.Pooled]: best,
       [Decolle.Argmax]: argmax,
-      [Decolle.DeltaStride]: stride,
+      [Decolle.PatchRow]: layer.patches?.patchRow ?? 0,
+      [Decolle.PatchColumn]: layer.patches?.patchColumn ?? 0,
       [Decolle.PooledBits]: bits.view,
     });
 
     const { from } = layer;
-    const traces = train ? [state(from.length * 4), state(from.length * 4)] : [0, 0];
+    const { patches } = layer;
+    const traces = train ? [state(patches?.bytes ?? from.length * 4), state(from.length * 4)] : [0, 0];
     this.#trace = train
       ? plan.record(Trace.Size, {
           [Trace.Activity]: source,
-          [Trace.Length]: from.length,
-          [Trace.P]: traces[0],
+          [Trace.P]: plan.shift(traces[0], patches?.origin ?? 0),
+          [Trace.Stride]: patches?.rowBytes ?? from.rowLength * 4,
           [Trace.Q]: traces[1],
           [Trace.Alpha]: filter.alpha,
           [Trace.AlphaRest]: rest(alpha),
@@ -214,10 +228,11 @@ class Part {
         })
       : 0;
     this.#wholeSample = !train && this.#dense && plain ? this.#wholeSampleOf(source) : 0;
-    const real = { [Bias.Stride]: stride, [Bias.Rows]: layout.rows, [Bias.RowLength]: layout.rowLength };
     this.#start = plan.record(Bias.Size, {
-      ...real,
       [Bias.Field]: this.#origin,
+      [Bias.Stride]: stride,
+      [Bias.Rows]: layout.rows,
+      [Bias.RowLength]: layout.rowLength,
       [Bias.Channels]: layout.channels,
       [Bias.Bias]: this.#traced ? stem.parameter(layer.bias) : 0,
     });
@@ -262,9 +277,7 @@ class Part {
     const error = train ? stem.scratch(answer.length * 4) : 0;
     const weight = train ? plan.view(plan.take(descriptor.classes * pooled.length * 4)) : 0;
     this.#turned = { from: stem.parameter(layer.readout.weight), to: weight };
-    const deltaField = train ? stem.scratch(bytes) : 0;
-    const delta = deltaField ? plan.shift(deltaField, origin) : 0;
-    this.#delta = deltaField;
+    const delta = train ? stem.scratch(pooled.length * 4) : 0;
     let means = 0;
     if (kept) {
       const count = stem.steps - descriptor.burnIn;
@@ -288,8 +301,6 @@ class Part {
       [Local.PooledStride]: pools ? pooled.rowLength * 4 : stride,
       [Local.Mask]: this.#mask,
       [Local.Delta]: delta,
-      [Local.DeltaStride]: stride,
-      [Local.Argmax]: argmax,
       [Local.Channels]: pooled.channels,
       [Local.RealChannels]: pooled.extent.channels,
       [Local.Regularizer]: { f32: descriptor.regularizer },
@@ -299,17 +310,20 @@ class Part {
     if (answers) this.#states.push({ view: answers, bytes: descriptor.classes * 4 });
 
     // Gradients.
-    this.#traceSynapse = 0;
     this.#product = 0;
+    this.#patch = 0;
+    this.#sums = { view: 0, bytes: 0 };
     this.#biasBackward = 0;
     if (!train) return;
     this.#biasBackward = plan.record(Bias.Size, {
-      ...real,
       [Bias.Field]: delta,
-      [Bias.Channels]: layout.channels,
+      [Bias.Stride]: pooled.rowLength * 4,
+      [Bias.Rows]: pooled.rows,
+      [Bias.RowLength]: pooled.rowLength,
+      [Bias.Channels]: pooled.channels,
       [Bias.Gradient]: stem.gradient(layer.bias),
     });
-    if (this.#dense) {
+    if (!patches) {
       const { capacity } = purpose;
       this.#product = plan.record(Product.Size, {
         [Product.Inputs]: from.length,
@@ -320,7 +334,7 @@ class Part {
         [Product.Gradient]: stem.gradient(layer.weight),
         [Product.Bias]: stem.parameter(layer.bias),
         [Product.Target]: this.#field,
-        [Product.Delta]: deltaField,
+        [Product.Delta]: delta,
         [Product.Lists]: plan.take(capacity * from.length * 8, 64),
         [Product.Counts]: plan.take(capacity * 4),
         [Product.Turned]: plan.take(capacity * from.length * 8, 64),
@@ -329,22 +343,44 @@ class Part {
       });
       return;
     }
-    const values = plan.record(Activity.Size, {
-      [Activity.Kind]: ActivityKind.Values,
-      [Activity.Rows]: from.rows,
-      [Activity.RowLength]: from.rowLength,
-      [Activity.Data]: traces[0],
+    const { kernel } = patches;
+    const run = kernel * from.channels;
+    const runStride = Math.ceil(run / 4) * 4;
+    const places = pooled.rows * pooled.extent.width;
+    const sumBytes = layout.extent.channels * kernel * runStride * 4;
+    this.#sums = { view: plan.view(plan.take(sumBytes, 64)), bytes: sumBytes };
+    const packed = Math.ceil(layout.channels / 8) * kernel * run * 32;
+    this.#patch = plan.record(Patch.Size, {
+      [Patch.Kernel]: kernel,
+      [Patch.Run]: run,
+      [Patch.RunStride]: runStride,
+      [Patch.RowBytes]: patches.rowBytes,
+      [Patch.InputChannels]: from.channels,
+      [Patch.Positions]: patches.offsets.length,
+      [Patch.Offsets]: plan.table(patches.offsets),
+      [Patch.Outputs]: layout.channels,
+      [Patch.RealOutputs]: layout.extent.channels,
+      [Patch.Input]: traces[0],
+      [Patch.Weight]: stem.parameter(layer.weight),
+      [Patch.Taps]: plan.table(patches.taps),
+      [Patch.TapStride]: patches.tapStride,
+      [Patch.Packed]: this.#traced ? plan.take(packed, 64) : 0,
+      [Patch.Bias]: stem.parameter(layer.bias),
+      [Patch.Target]: this.#field,
+      [Patch.Places]: places,
+      [Patch.Delta]: delta,
+      [Patch.Argmax]: argmax,
+      [Patch.List]: plan.take(Math.ceil(places / 4) * 4 * 8, 64),
+      [Patch.Sums]: this.#sums.view,
+      [Patch.Gradient]: stem.gradient(layer.weight),
     });
-    const forward = this.#traced ? stem.fanout(values, geometry, layer.weight, this.#field, 0) : 0;
-    this.#traceSynapse = stem.fanout(values, geometry, layer.weight, deltaField, 0);
-    if (forward) this.#synapse = forward;
   }
 
   /** A sample's states at rest; its mask. */
   begin(): void {
     const { stem } = this.#context;
-    const { name, pooled, probability, geometry } = this.#layer;
-    stem.clear(this.#field, geometry.target.bytes);
+    const { name, pooled, probability } = this.#layer;
+    stem.clear(this.#field, this.#fieldBytes);
     for (const { view, bytes } of this.#states) stem.clear(view, bytes);
     if (this.#mask) stem.dropout(name, pooled, this.#mask, probability, this.#index);
   }
@@ -402,12 +438,13 @@ class Part {
     const { plan } = stem;
     const each = (body: () => void) => plan.loop(Op.ForSamples, [], body);
     each(() => plan.emit(Op.DecolleTrace, this.#trace));
-    if (this.#traced && this.#dense) {
+    if (this.#traced && this.#patch) plan.emit(Op.PatchForward, this.#patch);
+    else if (this.#traced) {
       plan.emit(Op.ProductGather, this.#product);
       plan.emit(Op.ProductForward, this.#product);
     }
     each(() => {
-      if (!this.#traced || !this.#dense) this.#current();
+      if (!this.#traced) this.#current();
       this.#spike();
       if (purpose.record.readouts) this.#read();
     });
@@ -417,26 +454,38 @@ class Part {
         plan.emit(Op.DecolleScore, this.#score);
       });
       if (descriptor.regularizer > 0 || purpose.record.readouts) plan.emit(Op.DecolleRegularize, this.#score);
-      if (this.#traced) this.#clearGradients();
+      if (this.#traced) this.#beginGradients();
       each(() => {
-        if (this.#layer.window > 1) stem.clear(this.#delta, this.#layer.geometry.target.bytes);
         plan.emit(Op.DecolleDelta, this.#score);
         plan.emit(Op.BiasBackward, this.#biasBackward);
-        if (!this.#dense) plan.emit(Op.FanoutBackward, this.#traceSynapse, BackwardFlags.Weight);
       });
-      if (this.#dense) {
-        if (!this.#traced) plan.emit(Op.ProductGather, this.#product);
-        plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+      if (this.#patch) {
+        plan.emit(Op.PatchBackward, this.#patch);
+        if (this.#traced) this.endGradients();
+        return;
       }
+      if (!this.#traced) plan.emit(Op.ProductGather, this.#product);
+      plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
     });
   }
 
   /** Where the optimizer steps, the gradients are those of the step alone. */
-  #clearGradients(): void {
+  #beginGradients(): void {
     const { stem } = this.#context;
-    const { weight, bias, layout, geometry } = this.#layer;
+    const { bias, layout } = this.#layer;
     stem.clear(stem.gradient(bias), layout.channels * 4);
-    if (!this.#dense) stem.clear(stem.gradient(weight), geometry.weightLength * 4);
+    this.clearSums();
+  }
+
+  /** A convolution's sums at 0. */
+  clearSums(): void {
+    const { view, bytes } = this.#sums;
+    if (bytes) this.#context.stem.clear(view, bytes);
+  }
+
+  /** A convolution's sums become the gradient. */
+  endGradients(): void {
+    if (this.#patch) this.#context.stem.plan.emit(Op.PatchGradient, this.#patch);
   }
 
   /** Currents of one step, on top of the bias or of 0. */
@@ -450,17 +499,9 @@ class Part {
     const { plan } = this.#context.stem;
     plan.emit(Op.DecolleForward, this.#neuron);
     if (this.#membranes) {
-      const { layout, geometry } = this.#layer;
+      const { layout } = this.#layer;
       const rowBytes = layout.rowLength * 4;
-      plan.emit(
-        Op.Copy,
-        this.#membranes,
-        this.#origin,
-        layout.rows,
-        rowBytes,
-        rowBytes,
-        geometry.target.stride,
-      );
+      plan.emit(Op.Copy, this.#membranes, this.#origin, layout.rows, rowBytes, rowBytes, this.#stride);
     }
     if (this.#layer.window > 1) plan.emit(Op.DecollePool, this.#neuron);
   }

@@ -1,4 +1,5 @@
 import { denseGeometry, type Extent, type FanoutGeometry, Layout, size } from "../core/geometry.ts";
+import { type PatchGeometry, patchGeometry } from "../core/patch.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
@@ -127,6 +128,8 @@ export interface DecolleStage {
   /** Neurons before the pool. */
   readonly layout: Layout;
   readonly geometry: FanoutGeometry;
+  /** A convolution's patches. */
+  readonly patches: PatchGeometry | undefined;
   readonly weight: number;
   readonly bias: number;
   /** Side of the pool's windows; 1 without a pool. */
@@ -217,6 +220,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], parameter
       from,
       layout,
       geometry,
+      patches: layer.kind === "conv2d" ? patchGeometry(from, layout, layer) : undefined,
       weight,
       bias,
       window: 1,
