@@ -16,11 +16,22 @@ export interface ErrorDetails {
  */
 export class SpikegradError extends Error {
   override readonly name: string = "SpikegradError";
+  /** `ERR_` and the kind of error, e.g. `"ERR_ARGUMENT"`; the core's own is `"ERR_CORE"`. */
   readonly code: string;
+  /** The argument, field or file at fault, e.g. `"layers[2].kernel"`, where there is one. */
   readonly argument: string | undefined;
+  /** The value that was given, where there is one. */
   readonly value: unknown;
+  /** What would be valid, where that can be said. */
   readonly expected: string | undefined;
 
+  /**
+   * Made by this library.
+   *
+   * @param code stable and machine-readable
+   * @param message for people
+   * @param details argument, value, what was expected, cause
+   */
   constructor(code: string, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
@@ -33,6 +44,14 @@ export class SpikegradError extends Error {
 /** An argument is of the wrong type, shape or range. */
 export class ArgumentError extends SpikegradError {
   override readonly name = "ArgumentError";
+  /**
+   * Made by this library, with the code `ERR_ARGUMENT`.
+   *
+   * @param argument what is at fault
+   * @param value what was found
+   * @param expected what would be valid
+   * @param details the cause
+   */
   constructor(argument: string, value: unknown, expected: string, details: ErrorDetails = {}) {
     super("ERR_ARGUMENT", `${argument}: got ${show(value)}; expected ${expected}`, {
       ...details,
@@ -46,6 +65,14 @@ export class ArgumentError extends SpikegradError {
 /** A file or byte buffer is not what it should be: truncated, oversized, foreign or inconsistent. */
 export class FormatError extends SpikegradError {
   override readonly name = "FormatError";
+  /**
+   * Made by this library, with the code `ERR_FORMAT`.
+   *
+   * @param argument what is at fault
+   * @param value what was found
+   * @param expected what would be valid
+   * @param details the cause
+   */
   constructor(argument: string, value: unknown, expected: string, details: ErrorDetails = {}) {
     super("ERR_FORMAT", `${argument}: found ${show(value)}; expected ${expected}`, {
       ...details,
@@ -59,6 +86,13 @@ export class FormatError extends SpikegradError {
 /** Something that must be there (a file, a data package, a runtime feature) is missing. */
 export class MissingError extends SpikegradError {
   override readonly name = "MissingError";
+  /**
+   * Made by this library, with the code `ERR_MISSING`.
+   *
+   * @param argument what is at fault
+   * @param message what happened, and what to do
+   * @param details value and cause
+   */
   constructor(argument: string, message: string, details: ErrorDetails = {}) {
     super("ERR_MISSING", message, { ...details, argument });
   }
@@ -67,6 +101,13 @@ export class MissingError extends SpikegradError {
 /** A file could not be read or written (exists already, disk full, no permission, …). */
 export class FileError extends SpikegradError {
   override readonly name = "FileError";
+  /**
+   * Made by this library, with the code `ERR_FILE`.
+   *
+   * @param argument what is at fault
+   * @param message what happened, and what to do
+   * @param details value and cause
+   */
   constructor(argument: string, message: string, details: ErrorDetails = {}) {
     super("ERR_FILE", message, { ...details, argument });
   }
@@ -75,7 +116,15 @@ export class FileError extends SpikegradError {
 /** The memory that a network needs cannot be had; the message names the bytes. */
 export class MemoryError extends SpikegradError {
   override readonly name = "MemoryError";
+  /** How many bytes were needed. */
   readonly bytes: number;
+  /**
+   * Made by this library, with the code `ERR_MEMORY`.
+   *
+   * @param bytes how many were needed
+   * @param message what for
+   * @param details the cause
+   */
   constructor(bytes: number, message: string, details: ErrorDetails = {}) {
     super("ERR_MEMORY", message, { ...details, value: bytes });
     this.bytes = bytes;
@@ -85,6 +134,12 @@ export class MemoryError extends SpikegradError {
 /** The object is in no state to do this: disposed, or training already. */
 export class StateError extends SpikegradError {
   override readonly name = "StateError";
+  /**
+   * Made by this library, with the code `ERR_STATE`.
+   *
+   * @param message what happened, and what to do
+   * @param details value and cause
+   */
   constructor(message: string, details: ErrorDetails = {}) {
     super("ERR_STATE", message, details);
   }
@@ -93,6 +148,12 @@ export class StateError extends SpikegradError {
 /** A NaN or an infinity arose where only finite numbers may be. */
 export class NonFiniteError extends SpikegradError {
   override readonly name = "NonFiniteError";
+  /**
+   * Made by this library, with the code `ERR_NON_FINITE`.
+   *
+   * @param message what happened, and what to do
+   * @param details value and cause
+   */
   constructor(message: string, details: ErrorDetails = {}) {
     super("ERR_NON_FINITE", message, details);
   }

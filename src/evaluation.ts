@@ -8,46 +8,89 @@ const BATCH = 64;
 
 /** One layer in an evaluation. */
 export interface LayerActivity {
+  /** The layer's name; `"input"` for the encoded input. */
   readonly name: string;
+  /** Kind of the layer that the spikes come from: `"conv2d"`, `"dense"`, `"avgPool2d"` …, or `"input"`. */
   readonly kind: string;
+  /** Number of neurons, or of inputs. */
   readonly neurons: number;
-  /** Mean spikes a sample. */
+  /** Spikes of all its neurons, mean a sample. */
   readonly spikes: number;
-  /** Spikes a neuron and time step. */
+  /** Spikes a neuron and time step; with `stdbp` the share of neurons that fired. */
   readonly rate: number;
-  /** Share of right answers of the layer's own readout, where it has one (`decolle`). */
+  /** Share of right answers of the layer's own readout, in [0, 1], where it has one (`decolle`). */
   readonly accuracy?: number;
 }
 
 /** What `evaluate` finds. */
 export interface Evaluation {
+  /** Number of samples. */
   readonly samples: number;
   /** Mean loss a sample; Infinity if one is: with `stdbp` where the label's output stayed silent. */
   readonly loss: number;
-  /** Share of right answers. */
+  /** Share of right answers, in [0, 1]. */
   readonly accuracy: number;
-  /** Share of samples whose label is among the `k` best answers. */
-  readonly topK: { readonly k: number; readonly accuracy: number };
-  /** Counts, `[label · classes + answer]`. */
+  /** The same for the `k` best answers. */
+  readonly topK: {
+    /** How many answers count. */
+    readonly k: number;
+    /** Share of samples whose label is among them, in [0, 1]. */
+    readonly accuracy: number;
+  };
+  /** Counts of samples `[classes, classes]`: element `label · classes + answer`. */
   readonly confusion: Int32Array;
-  /** The input and every spiking layer. */
+  /** The input and every spiking layer, input side first. */
   readonly layers: readonly LayerActivity[];
-  /** Σ over weight layers of (input spikes × existing outputs), mean a sample, all steps. */
+  /**
+   * Synaptic operations: Σ over weight layers of (spikes that come in × outputs that each reaches, at the borders fewer), mean a
+   * sample, all steps. At 0.1 pJ an integer addition, `synapticOperations · 0.1` is a sample's energy in pJ (Lee et al. 2020).
+   */
   readonly synapticOperations: number;
-  /** Multiply-accumulates of the dense equivalent, a sample, all steps. */
+  /**
+   * Multiply-accumulates of the dense network of the same shape, a sample, all steps; at 4.6 pJ each in floating point. Of one
+   * ordinary forward pass: this over `network.steps`.
+   */
   readonly denseOperations: number;
+}
+
+/** What `network.evaluate` takes beside data. */
+export interface EvaluateOptions {
+  /** Samples a batch, 1 or more: bounds memory, changes no result. Default 64. */
+  readonly batchSize?: number;
+  /** How many answers count for `topK`, from 1 to the number of classes. Default 5, or all classes if there are fewer. */
+  readonly topK?: number;
+  /** Called after each batch with the samples done and the number of all. */
+  readonly onProgress?: (done: number, all: number) => void;
+}
+
+/** What `network.predict` takes beside inputs. */
+export interface PredictOptions {
+  /** Epoch in the key of the random numbers (`poisson`, `latency` with noise), 0 or more. Default 0, as `evaluate`. */
+  readonly epoch?: number;
+  /** Index of the first sample in that key, 0 or more. Default 0: as if the inputs were the head of a data set. */
+  readonly firstSample?: number;
+}
+
+/** What `network.predict` gives. */
+export interface Prediction {
+  /**
+   * Answers `[B, classes]`, in the unit of the method: membranes over threshold and T (`lee`), spikes a voter and step (`bpsta`),
+   * summed sigmoids (`decolle`), times (`stdbp`), mean membranes or spikes a step (`surrogate`).
+   */
+  readonly outputs: Tensor;
+  /** The class of each sample `[B]`: the largest answer, with `stdbp` the earliest; of equal ones the first. */
+  readonly classes: Int32Array;
 }
 
 /**
  * Runs `data` through the network without learning.
  *
- * @param option `batchSize` (64); `topK` (5, at most the number of classes); `onProgress(done, all)` after each batch
  * @throws ArgumentError for data that do not fit the network
  */
 export async function evaluate(
   runner: Runner,
   data: Dataset,
-  option: { batchSize?: number; topK?: number; onProgress?: (done: number, all: number) => void } = {},
+  option: EvaluateOptions = {},
 ): Promise<Evaluation> {
   options("evaluate options", option, ["batchSize", "topK", "onProgress"]);
   const { batchSize = BATCH, topK = Math.min(5, runner.classes), onProgress } = option;
@@ -122,16 +165,13 @@ export async function evaluate(
 /**
  * Answers for a batch.
  *
- * @param inputs samples one after another: `[B, …input]`, bytes standing for value / 255; with `spikes()` `[B, T, …input]`
- * @param option `epoch` (0) and `firstSample` (0): keys of the random numbers
- * @returns `outputs` `[B, classes]` and the class with the largest one (`stdbp`: the earliest), of each sample
  * @throws ArgumentError for inputs of another shape or range
  */
 export async function predict(
   runner: Runner,
   inputs: Float32Array | Uint8Array | Tensor,
-  option: { epoch?: number; firstSample?: number } = {},
-): Promise<{ outputs: Tensor; classes: Int32Array }> {
+  option: PredictOptions = {},
+): Promise<Prediction> {
   options("predict options", option, ["epoch", "firstSample"]);
   const { epoch = 0, firstSample = 0 } = option;
   integer("epoch", epoch, 0);

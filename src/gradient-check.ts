@@ -22,6 +22,7 @@ export interface GradientCheckOptions
 
 /** What a check found about one parameter. */
 export interface ParameterCheck {
+  /** The parameter's name. */
   readonly name: string;
   /** Whether the other build of the core, a program of its own, gives the same bits. */
   readonly equalBits: boolean;
@@ -34,11 +35,13 @@ export interface ParameterCheck {
     /** Largest |difference - gradient| over the tensor's largest gradient. */
     readonly error: number;
   };
+  /** Equal bits, and an error within the tolerance. */
   readonly ok: boolean;
 }
 
 /** What `checkGradients` finds. */
 export interface GradientCheck {
+  /** Whether every parameter is. */
   readonly ok: boolean;
   /**
    * What the differences are taken of: the `"loss"`; the loss of the `"smooth"` network, in which each spike is the primitive
@@ -46,6 +49,7 @@ export interface GradientCheck {
    * rates, `stdbp` with guards or stand-ins. With `bypassNeurons` it is the loss.
    */
   readonly differences: "loss" | "smooth" | null;
+  /** One entry a trainable parameter. */
   readonly parameters: readonly ParameterCheck[];
 }
 

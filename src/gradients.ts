@@ -14,7 +14,7 @@ export interface Gradients {
   readonly loss: number;
   /** Answers, `[B, classes]`. */
   readonly outputs: Tensor;
-  /** One tensor a trainable parameter, by its name. */
+  /** dL/dw of every trainable parameter, by its name, in its shape. */
   readonly gradients: Record<string, Tensor>;
   /** Running statistics as this batch leaves them, by name; `parameters.set` takes them over. */
   readonly statistics: Record<string, Tensor>;
@@ -37,10 +37,18 @@ export interface GradientOptions {
   readonly dropoutMasks?: Readonly<Record<string, Float32Array>>;
   /** `bpsta` only: of the ordinary network that is left without the neurons, as in `fit`. Default false. */
   readonly bypassNeurons?: boolean;
-  /** Key of the random numbers. Default 0. */
+  /** Epoch in the key of the random numbers (encoder, dropout), 0 or more. Default 0. */
   readonly epoch?: number;
-  /** Index of the first sample in the key of the random numbers. Default 0. */
+  /** Index of the first sample in that key, 0 or more. Default 0. */
   readonly firstSample?: number;
+}
+
+/** What `forward` gives. */
+export interface Forward {
+  /** Answers `[B, classes]`. */
+  readonly outputs: Tensor;
+  /** As asked for, as in `Gradients`. */
+  readonly records: Record<string, Tensor>;
 }
 
 /** The kinds of records in a list that came from outside. */

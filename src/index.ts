@@ -33,9 +33,9 @@ export {
   SpikegradError,
   StateError,
 } from "./errors.ts";
-export type { Evaluation, LayerActivity } from "./evaluation.ts";
+export type { EvaluateOptions, Evaluation, LayerActivity, Prediction, PredictOptions } from "./evaluation.ts";
 export type { GradientCheck, GradientCheckOptions, ParameterCheck } from "./gradient-check.ts";
-export type { GradientOptions, Gradients } from "./gradients.ts";
+export type { Forward, GradientOptions, Gradients } from "./gradients.ts";
 export {
   type HeNormalInitializer,
   heNormal,
@@ -106,7 +106,16 @@ export {
   surrogate,
 } from "./methods/surrogate.ts";
 export type { NetworkDescription } from "./model-file.ts";
-export { createNetwork, loadNetwork, type Network, type NetworkOptions } from "./network.ts";
+export {
+  createNetwork,
+  type LayerNeurons,
+  type LiveStep,
+  type LoadOptions,
+  loadNetwork,
+  type MemoryUse,
+  type Network,
+  type NetworkOptions,
+} from "./network.ts";
 export type { LayerMembranes } from "./normalize.ts";
 export type { ClipBounds, Optimizer } from "./optimizer.ts";
 export {

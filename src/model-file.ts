@@ -18,11 +18,17 @@ const BEST = "best/";
 
 /** What a network is, apart from its weights. */
 export interface NetworkDescription {
+  /** Shape of one input: `[channels, height, width]` or `[features]`. */
   readonly input: readonly number[];
+  /** How samples become spikes. */
   readonly encoder: EncoderDescriptor;
+  /** The gradient method, and with it the neuron. */
   readonly method: MethodDescriptor;
+  /** The canonical list: every neuron explicit. */
   readonly layers: readonly CanonicalLayer[];
+  /** What training makes small. */
   readonly loss: LossDescriptor;
+  /** Seed of all random numbers. */
   readonly seed: number;
   /** How weights started, where it was not the method's way. */
   readonly initializer?: InitializerDescriptor;

@@ -6,10 +6,17 @@ import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
 import { ArgumentError, StateError } from "./errors.ts";
-import { type Evaluation, evaluate, predict } from "./evaluation.ts";
+import {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type Prediction,
+  type PredictOptions,
+  predict,
+} from "./evaluation.ts";
 import { foldNorms } from "./fold.ts";
 import { checkGradients, type GradientCheck, type GradientCheckOptions } from "./gradient-check.ts";
-import { differentiate, type GradientOptions, type Gradients } from "./gradients.ts";
+import { differentiate, type Forward, type GradientOptions, type Gradients } from "./gradients.ts";
 import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
 import { checkRange, type Samples } from "./inputs.ts";
 import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
@@ -45,20 +52,58 @@ export interface NetworkOptions {
   readonly loss?: LossDescriptor;
   /** How weights start, unless their layer says. Default: the method's way. */
   readonly initializer?: InitializerDescriptor;
-  /** Build of the core. Default `"auto"`: SIMD where the engine has it. Both give the same bits. */
+  /** Build of the core. Default `"auto"`: SIMD where the engine has it. All give the same bits. */
   readonly build?: "auto" | Build;
   /** The core from elsewhere, where bytes may not be compiled at run time: a module, its bytes, a response or a URL. */
   readonly wasm?: WasmSource;
 }
 
+/** What `loadNetwork` takes beside bytes. */
+export type LoadOptions = Pick<NetworkOptions, "build" | "wasm">;
+
+/** Neurons of one layer. */
+export interface LayerNeurons {
+  /** The layer's name. */
+  readonly name: string;
+  /** Kind of the layer that feeds them, `"conv2d"`, `"dense"`, …, or of the pool that they are. */
+  readonly kind: string;
+  /** `[channels, height, width]`, or `[features]`. */
+  readonly shape: readonly number[];
+}
+
+/** Linear memory that a network takes, and would take, in bytes. */
+export interface MemoryUse {
+  /** Taken now. */
+  readonly bytes: number;
+  /**
+   * What training takes in all: parameters, gradients, the optimizer's state and what a batch needs.
+   *
+   * @param batchSize samples a batch
+   * @param optimizer with its state; left out: one momentum
+   * @throws ArgumentError for a batch size that is no positive integer, or settings out of range
+   */
+  training(batchSize: number, optimizer?: OptimizerDescriptor): number;
+  /**
+   * What inference takes in all.
+   *
+   * @param batchSize samples a batch
+   * @throws ArgumentError for a batch size that is no positive integer
+   */
+  inference(batchSize: number): number;
+}
+
 const WHOLE_SEED = 2 ** 53 - 1;
 
 /**
- * Makes a network with random weights.
+ * Makes a network with random weights. They, and everything random later on, are a function of `seed`.
  *
- * @throws ArgumentError for layers that do not fit each other or any setting out of range, before anything is computed
+ * @param option input, encoder, method and layers; the rest has defaults: see `NetworkOptions`
+ * @returns the network; `dispose()` gives its memory back, or the garbage collector does
+ * @throws ArgumentError for layers that do not fit each other, any setting out of range, or an unknown option, before anything is
+ *   computed
  * @throws MemoryError if the parameters do not fit
- * @throws MissingError where WebAssembly, or the build asked for, is not to be had
+ * @throws MissingError where WebAssembly, or the build asked for, is not to be had, or a policy forbids to compile it
+ * @throws FormatError, FileError for a `wasm` that is no core of this version, or cannot be fetched
  */
 export async function createNetwork(option: NetworkOptions): Promise<Network> {
   const known = ["input", "encoder", "method", "layers", "seed", "loss", "initializer", "build", "wasm"];
@@ -69,14 +114,20 @@ export async function createNetwork(option: NetworkOptions): Promise<Network> {
 }
 
 /**
- * A network from the bytes of `save()` or `checkpoint()`.
+ * A network from the bytes of `save()` or `checkpoint()`: layers, method, encoder, seed and parameters are in them. It answers with
+ * the same bits as the one that was saved.
  *
- * @throws FormatError for bytes that are truncated, inconsistent, of another program or version
+ * @param bytes the whole file
+ * @param option where the core comes from: as in `NetworkOptions`
+ * @returns the network; training goes on with `fit(data, { resume: bytes })` if they are a checkpoint's
+ * @throws ArgumentError if `bytes` is no `Uint8Array` (an `ArrayBuffer` goes into `new Uint8Array(buffer)`), for an unknown option
+ * @throws FormatError for bytes that are truncated, inconsistent, of another program or version; for a `wasm` that is no core of
+ *   this version
+ * @throws MemoryError if the parameters do not fit
+ * @throws MissingError where WebAssembly, or the build asked for, is not to be had
+ * @throws FileError for a `wasm` address that cannot be fetched
  */
-export async function loadNetwork(
-  bytes: Uint8Array,
-  option: { readonly build?: "auto" | Build; readonly wasm?: WasmSource } = {},
-): Promise<Network> {
+export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): Promise<Network> {
   options("loadNetwork options", option, ["build", "wasm"]);
   const file = readModel(bytes);
   const { description, model } = inFile("__metadata__.network", () => {
@@ -178,6 +229,14 @@ function modelAsListed(description: NetworkDescription): Model {
   }
 }
 
+/** What one `step` of a live network gives. */
+export interface LiveStep {
+  /** The answer so far, `[classes]`, in the unit of `Prediction.outputs`. */
+  readonly outputs: Float32Array;
+  /** Spikes of all neurons in this step. */
+  readonly spikes: number;
+}
+
 const INITIALIZE = Symbol("initialize");
 const RESTORE = Symbol("restore");
 
@@ -185,9 +244,9 @@ const RESTORE = Symbol("restore");
 export class Network {
   /** Everything but the weights, as plain data. */
   readonly description: NetworkDescription;
-  /** Number of classes. */
+  /** Number of classes: of answers a sample. */
   readonly classes: number;
-  /** Parameters by name. */
+  /** Parameters by name, in PyTorch's layout. */
   readonly parameters: Parameters;
   readonly #runner: Runner;
   readonly #model: Model;
@@ -225,12 +284,12 @@ export class Network {
     this.#trainer.restore(file);
   }
 
-  /** Shape of one input. */
+  /** Shape of one input, `[channels, height, width]` or `[features]`, as `createNetwork` was given it. */
   get inputShape(): readonly number[] {
     return this.description.input;
   }
 
-  /** Time steps a sample. */
+  /** Time steps T a sample; 1 where time is continuous (`stdbp`). */
   get steps(): number {
     return this.description.encoder.steps;
   }
@@ -256,11 +315,7 @@ export class Network {
   }
 
   /** Neurons by layer, the input left out. */
-  get neurons(): readonly {
-    readonly name: string;
-    readonly kind: string;
-    readonly shape: readonly number[];
-  }[] {
+  get neurons(): readonly LayerNeurons[] {
     return this.#model.layers.map((layer) => ({
       name: layer.name,
       kind: layer.kind,
@@ -269,14 +324,12 @@ export class Network {
   }
 
   /**
-   * Linear memory in bytes: `bytes` taken now; what training or inference on batches of a size takes in all, parameters,
-   * gradients and the optimizer's state included (without `optimizer`: one momentum).
+   * Linear memory in bytes: taken now, and what training or inference on batches of a size takes, announced before it is taken.
+   *
+   * @throws ArgumentError from its functions
+   * @throws StateError if the network was disposed
    */
-  get memory(): {
-    readonly bytes: number;
-    training(batchSize: number, optimizer?: OptimizerDescriptor): number;
-    inference(batchSize: number): number;
-  } {
+  get memory(): MemoryUse {
     const engine = this.#runner.engine;
     const parameters = engine.gradientBytes;
     return {
@@ -295,9 +348,13 @@ export class Network {
 
   /**
    * Trains on `data`: an async iterable with a record after every batch. It can be broken off; it lets the event loop turn.
-   * The result depends on network, data, seed and settings alone.
+   * Nothing happens until it is iterated. The result depends on network, data, seed and settings alone.
    *
+   * @param data samples `[…input]` (with `spikes()` `[T, …input]`) and their classes
+   * @param option optimizer, epochs, batches, validation and more: see `FitOptions`
    * @throws ArgumentError for settings or data out of range, before anything is computed
+   * @throws FormatError for a `resume` that is no checkpoint of this very network
+   * @throws MemoryError if a batch does not fit: a smaller `batchSize` may
    * @throws StateError if the network is training already, computes what was asked of it before, or was disposed
    * @throws NonFiniteError if a loss or gradient becomes NaN or infinite, or a step so large that parameters would; the
    *   parameters are those before that step
@@ -309,41 +366,45 @@ export class Network {
   // ---- evaluation ----------------------------------------------------------------------------------------------------
 
   /**
-   * Runs `data` through the network without learning.
+   * Runs `data` through the network without learning: no dropout, running statistics, the random numbers of epoch 0.
    *
-   * @param option `batchSize` (64); `topK` (5, at most the number of classes); `onProgress(done, all)` after each batch
-   * @throws ArgumentError for data that do not fit the network
+   * @param data samples `[…input]` (with `spikes()` `[T, …input]`) and their classes
+   * @param option batches, k, progress: see `EvaluateOptions`
+   * @throws ArgumentError for data that do not fit the network, or an option out of range
+   * @throws MemoryError if a batch does not fit
+   * @throws NonFiniteError if a loss is NaN or infinite (`stdbp` alone may have infinite ones)
+   * @throws StateError if the network was disposed
    */
-  async evaluate(
-    data: Dataset,
-    option: { batchSize?: number; topK?: number; onProgress?: (done: number, all: number) => void } = {},
-  ): Promise<Evaluation> {
+  async evaluate(data: Dataset, option: EvaluateOptions = {}): Promise<Evaluation> {
     return await evaluate(this.#runner, data, option);
   }
 
   /**
-   * Answers for a batch.
+   * Answers for a batch of any size, without labels and without learning.
    *
    * @param inputs samples one after another: `[B, …input]`, bytes standing for value / 255; with `spikes()` `[B, T, …input]`
-   * @param option `epoch` (0) and `firstSample` (0): keys of the random numbers
-   * @returns `outputs` `[B, classes]` and the class with the largest one, of each sample
-   * @throws ArgumentError for inputs of another shape or range
+   * @param option keys of the random numbers: see `PredictOptions`
+   * @throws ArgumentError for inputs of another shape or range, or an option out of range
+   * @throws MemoryError if a batch does not fit
+   * @throws StateError if the network was disposed
    */
   async predict(
     inputs: Float32Array | Uint8Array | Tensor,
-    option: { epoch?: number; firstSample?: number } = {},
-  ): Promise<{ outputs: Tensor; classes: Int32Array }> {
+    option: PredictOptions = {},
+  ): Promise<Prediction> {
     return await predict(this.#runner, inputs, option);
   }
 
   /**
-   * One time step of a live network: the membranes stay as they are between calls.
+   * One time step of a live network: the membranes stay as they are between calls, for as many steps as you like; `reset` sets
+   * them back. The first T steps on one sample's frames give the spikes that `predict` has.
    *
-   * @param input one frame `[…input]`: what to encode (`poisson`) or the spikes of this step (`spikes`)
-   * @returns the answer so far, `[classes]`, and the spikes of this step
-   * @throws StateError if the method has no time steps
+   * @param input one frame `[…input]`: what to encode (`poisson`, `direct`, `latency`) or the spikes of this step (`spikes`)
+   * @throws ArgumentError for a frame of another length or range
+   * @throws MemoryError if the network's state does not fit
+   * @throws StateError if the method has no time steps (`stdbp`), or the network was disposed
    */
-  step(input: Float32Array): { outputs: Float32Array; spikes: number } {
+  step(input: Float32Array): LiveStep {
     if (isContinuous(this.description.encoder)) {
       throw new StateError(
         `${this.description.method.kind} has continuous time: there are no steps; use predict()`,
@@ -367,7 +428,11 @@ export class Network {
     return { outputs: this.#runner.outputs(lowered, 1), spikes: this.#runner.sumSpikes(lowered, 1) };
   }
 
-  /** Sets a live network back to rest. */
+  /**
+   * Sets a live network back to rest: what `step` has done is forgotten.
+   *
+   * @throws StateError if the network was disposed
+   */
   reset(): void {
     this.#runner.engine.drop("step");
     this.#liveStep = 0;
@@ -376,11 +441,16 @@ export class Network {
   // ---- gradients -----------------------------------------------------------------------------------------------------
 
   /**
-   * Loss, answers and the gradient of every parameter for a batch; the parameters stay as they are.
+   * Loss, answers and the gradient of every parameter for a batch as training computes them (dropout on); the parameters stay as
+   * they are.
    *
-   * @param labels one class a sample
+   * @param inputs samples one after another, as `predict` takes them
+   * @param labels one class a sample, `[B]`
+   * @param option records, masks, keys of the random numbers: see `GradientOptions`
    * @throws ArgumentError for inputs, labels or masks that do not fit
+   * @throws MemoryError if the batch does not fit; there is no smaller one than was asked for
    * @throws NonFiniteError if the loss is NaN or infinite
+   * @throws StateError if the network was disposed
    */
   async gradients(
     inputs: Float32Array | Uint8Array | Tensor,
@@ -397,8 +467,14 @@ export class Network {
    * variance 1 ± 0.1 over steps, samples and units of `inputs`: a batch of some dozens of the training data. Once, before the
    * first `fit`: random weights alone leave deep layers silent. Weights and biases change, nothing else; memory grows with T.
    *
-   * @returns what mean and variance each layer has come to
-   * @throws StateError for other methods, or if a layer gets no spikes at all
+   * (As Mishkin and Matas 2016 for ordinary networks.)
+   *
+   * @param inputs samples one after another, as `predict` takes them
+   * @returns what mean and variance each layer has come to, over at most 20 rounds
+   * @throws ArgumentError for inputs of another shape or range
+   * @throws MemoryError if the membranes of all steps do not fit: a smaller batch may
+   * @throws NonFiniteError if a loss becomes NaN or infinite
+   * @throws StateError for other methods, if a layer gets no spikes at all, while the network computes, or if it was disposed
    */
   async normalizeActivity(inputs: Float32Array | Uint8Array | Tensor): Promise<LayerMembranes[]> {
     this.#runner.requireIdle("normalizeActivity");
@@ -411,7 +487,8 @@ export class Network {
    * σ². For inference: smaller and faster. Weights are rounded anew, so a membrane that all but equals its threshold may
    * spike in one network and not in the other. Training the result goes on without normalisation.
    *
-   * @throws StateError if there is no batch normalisation, or the network computes
+   * @throws StateError if there is no batch normalisation, the network computes, or was disposed
+   * @throws MemoryError if its parameters do not fit
    */
   async foldBatchNorm(): Promise<Network> {
     this.#runner.requireIdle("foldBatchNorm");
@@ -425,10 +502,17 @@ export class Network {
   /**
    * Checks the gradients that this network gives for a batch, on a copy: against the other build of the core, bit by bit;
    * and, where the method's gradient is a derivative, against central finite differences: of the loss (`stdbp`), or of the
-   * loss of the network in which each spike is the primitive of its surrogate (`surrogate` on membranes, `decolle`).
+   * loss of the network in which each spike is the primitive of its surrogate (`surrogate` on membranes, `decolle`). Takes two
+   * forward passes for each element and step size tried: for small batches.
    *
+   * @param inputs samples one after another, as `predict` takes them
+   * @param labels one class a sample, `[B]`
+   * @param option elements, tolerance, masks, keys of the random numbers: see `GradientCheckOptions`
    * @throws ArgumentError for inputs, labels or settings that do not fit
+   * @throws MemoryError if the batch does not fit, for the copy too
+   * @throws MissingError, FormatError, FileError where the other build is not to be had
    * @throws NonFiniteError if the loss is NaN or infinite
+   * @throws StateError if the network was disposed
    */
   async checkGradients(
     inputs: Float32Array | Uint8Array | Tensor,
@@ -441,12 +525,16 @@ export class Network {
   }
 
   /**
-   * Answers for a batch as training computes them (dropout on), remembered for `backward`.
+   * Answers for a batch as training computes them (dropout on), remembered for `backward`: for losses of your own.
+   *
+   * @param inputs samples one after another, as `predict` takes them
+   * @param option records, masks, keys of the random numbers: see `GradientOptions`
+   * @throws ArgumentError for inputs or masks that do not fit
+   * @throws MemoryError if the batch does not fit
+   * @throws NonFiniteError if an answer is NaN or infinite
+   * @throws StateError for `decolle`, whose layers have losses of their own; if the network was disposed
    */
-  async forward(
-    inputs: Float32Array | Uint8Array | Tensor,
-    option: GradientOptions = {},
-  ): Promise<{ outputs: Tensor; records: Record<string, Tensor> }> {
+  async forward(inputs: Float32Array | Uint8Array | Tensor, option: GradientOptions = {}): Promise<Forward> {
     const samples = this.#runner.checkInputs(inputs);
     const copy = { ...samples, values: samples.values.slice() };
     const none = new Float32Array(samples.count * this.classes);
@@ -456,10 +544,14 @@ export class Network {
   }
 
   /**
-   * Gradients of a loss of the user's own.
+   * Gradients of a loss of the user's own, by the method's rule from the answers down.
    *
    * @param dLdOutput `[B, classes]`: the loss's derivative with respect to the answers of the last `forward`
-   * @throws StateError without a `forward` before
+   * @returns dL/dw of every trainable parameter, by its name; `optimizer(…).step` takes it
+   * @throws ArgumentError for another number of values, NaN and infinities
+   * @throws MemoryError if the batch does not fit
+   * @throws NonFiniteError if something becomes NaN or infinite on the way
+   * @throws StateError without a `forward` before, or if the network was disposed
    */
   async backward(dLdOutput: Float32Array | Tensor): Promise<Record<string, Tensor>> {
     if (!this.#forwarded) throw new StateError("backward needs a forward before it");
@@ -479,9 +571,13 @@ export class Network {
   }
 
   /**
-   * An optimizer for a loop of the user's own.
+   * An optimizer for a loop of the user's own; its state is zero at first.
    *
+   * @param descriptor `sgd(…)`, `adam(…)`, `adamw(…)` or `adamax(…)`
    * @throws ArgumentError for settings out of range
+   * @throws MemoryError if its state does not fit
+   * @throws NonFiniteError from `step`
+   * @throws StateError if the network was disposed
    */
   optimizer(descriptor: OptimizerDescriptor): Optimizer {
     const checked = checkOptimizer(descriptor);
@@ -506,7 +602,13 @@ export class Network {
 
   // ---- files ---------------------------------------------------------------------------------------------------------
 
-  /** The network as a safetensors file: parameters in PyTorch's layout, everything else in `__metadata__`. */
+  /**
+   * The network as a safetensors file: parameters in PyTorch's layout, everything else in `__metadata__`. Equal networks give
+   * equal bytes.
+   *
+   * @throws MemoryError if the runtime refuses the memory for the file
+   * @throws StateError if the network was disposed, and of a `decolle` network while it learns
+   */
   save(): Uint8Array {
     return this.#trainer.save(false);
   }
@@ -515,7 +617,9 @@ export class Network {
    * What `save` writes, and the state of the last `fit`: optimizer, settings, position. Training resumed from it ends with
    * the same bits as training that was never stopped.
    *
-   * @throws StateError if the network has not been trained since it was made
+   * @throws MemoryError if the runtime refuses the memory for the file
+   * @throws StateError if the network has not been trained since it was made, or was disposed; of a `decolle` network while it
+   *   learns
    */
   checkpoint(): Uint8Array {
     return this.#trainer.save(true);

@@ -11,8 +11,11 @@ const MOST_ROUNDS = 20;
 
 /** Membranes of one layer over batch, steps and units. */
 export interface LayerMembranes {
+  /** The layer's name. */
   readonly name: string;
+  /** Mean of U. */
   readonly mean: number;
+  /** Variance of U, biased. */
   readonly variance: number;
 }
 

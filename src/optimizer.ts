@@ -51,9 +51,9 @@ export function stateTensors(descriptor: OptimizerDescriptor): number {
 
 /** Bounds on gradients before a step. */
 export interface ClipBounds {
-  /** Largest magnitude of each. */
+  /** Largest magnitude of each element: what is past ±value becomes ±value; greater than 0. */
   readonly value?: number;
-  /** Largest Euclidean norm of all together. */
+  /** Largest Euclidean norm of all together: past it all are scaled down by one factor; greater than 0. */
   readonly norm?: number;
 }
 
@@ -270,6 +270,7 @@ export interface Optimizer {
   /**
    * Takes one step with the gradients of all trainable parameters, as `network.gradients()` gives them.
    *
+   * @param gradients by name, each of its parameter's length
    * @throws ArgumentError if a gradient is missing, of the wrong size or not finite
    * @throws StateError while the network computes, or if one of them was disposed
    * @throws NonFiniteError for gradients or rates so large that parameters would leave the range of 32 bits

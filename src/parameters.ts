@@ -5,12 +5,31 @@ import type { Tensor } from "./tensor.ts";
 
 /** Reads and writes a network's parameters by name, in PyTorch's layout. */
 export interface Parameters {
+  /** Names, input side first: `<layer>.weight`, `<layer>.bias`, … */
   names(): string[];
-  /** A copy. */
+  /**
+   * A copy of a parameter.
+   *
+   * @param name one of `names()`
+   * @returns weights `[out, in, kernel, kernel]` or `[out, in]`, biases `[out]`
+   * @throws ArgumentError for a name that is none
+   * @throws StateError if the network was disposed
+   */
   get(name: string): Tensor;
-  /** Replaces the values; refuses other lengths, NaN and infinities, and to change a network while it computes. */
+  /**
+   * Replaces a parameter's values.
+   *
+   * @param name one of `names()`
+   * @param values as many as its shape says, last axis fastest; of a tensor the shape is not compared
+   * @throws ArgumentError for a name that is none, another length, NaN and infinities
+   * @throws StateError while the network computes, or if it was disposed
+   */
   set(name: string, values: Float32Array | Tensor): void;
-  /** Copies of all, in order. */
+  /**
+   * Copies of all, in the order of `names()`.
+   *
+   * @throws StateError if the network was disposed
+   */
   entries(): [string, Tensor][];
 }
 

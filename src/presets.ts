@@ -28,6 +28,7 @@ export interface PresetOptions {
 
 /** A network and how to train it, as plain data. */
 export interface Preset {
+  /** The name it goes by. */
   readonly name: PresetName;
   /** One line: layers, and whose they are. */
   readonly about: string;

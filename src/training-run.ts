@@ -17,26 +17,31 @@ import { rateScales } from "./training-settings.ts";
 
 /** One step of training. */
 export interface Progress {
-  /** Epoch, from 0, and how many there are. */
+  /** Epoch, counted from 0. */
   readonly epoch: number;
+  /** How many there are. */
   readonly epochs: number;
-  /** Batches done in this epoch, and how many it has. */
+  /** Batches done in this epoch, this one included. */
   readonly step: number;
+  /** How many it has. */
   readonly steps: number;
   /** Samples done in this epoch. */
   readonly samples: number;
-  /** Mean loss a sample, and share of right answers, of this batch; NaN if it was skipped. */
+  /** Mean loss a sample of this batch, before its step; NaN if it was skipped. */
   readonly loss: number;
+  /** Share of right answers in this batch, in [0, 1], as training computes them (dropout on); NaN if it was skipped. */
   readonly accuracy: number;
-  /** The same over the epoch so far, skipped batches left out. */
+  /** Mean loss a sample over the epoch so far, skipped batches left out. */
   readonly epochLoss: number;
+  /** Share of right answers over the epoch so far, skipped batches left out. */
   readonly epochAccuracy: number;
   /** Batches skipped so far in all epochs: `onNonFinite: "skip"`. */
   readonly skipped: number;
   /** Mean spikes of a neuron in a sample, of this batch. */
   readonly spikesPerNeuron: number;
-  /** Learning rate of this step. */
+  /** Learning rate of this step, the schedule's factor included, the layers' `rates` not. */
   readonly rate: number;
+  /** Samples a second over this run so far, validations left out. */
   readonly samplesPerSecond: number;
   /** Estimate to the end of the run, validations left out. */
   readonly secondsLeft: number;

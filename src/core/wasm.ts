@@ -2,14 +2,14 @@ import { type Imports, instantiate } from "@assemblyscript/loader";
 import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../errors.ts";
 import simdBytes from "./builds/simd.ts";
 
-/** The builds of the core. Both compute the same bits. */
+/** The builds of the core: with 128-bit SIMD, or for engines without. Both compute the same bits. */
 export type Build = "simd" | "scalar";
 
-/** Anything that has a core's bytes. A `string` or `URL` is fetched. */
-type BytesSource = BufferSource | Response | URL | string;
+/** Anything that a core can be had from: a module, its bytes, a response with them; a `string` or `URL` is fetched. */
+export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
-/** Anything that a core can be had from. */
-export type WasmSource = WebAssembly.Module | BytesSource;
+/** Anything that has a core's bytes. */
+type BytesSource = Exclude<WasmSource, WebAssembly.Module>;
 
 export interface LoadCoreOptions {
   /**

@@ -37,6 +37,7 @@ export function validateDataset(data: unknown, argument = "data"): asserts data 
 /**
  * Samples `start … end - 1` of a set. No copy: both sets share their memory.
  *
+ * @param data the set to take them from
  * @param start index of the first sample
  * @param end index after the last sample. Default: all that follow
  * @throws ArgumentError unless `0 ≤ start < end ≤` the number of samples, or if `data` is no data set.
@@ -58,15 +59,22 @@ export function subset(data: Dataset, start: number, end?: number): Dataset {
   };
 }
 
+/** What `take` takes beside data and count. */
+export interface TakeOptions {
+  /** Which samples: an integer, 0 … 2^32 - 1. Default 0. */
+  readonly seed?: number;
+}
+
 /**
  * `count` samples drawn from a set without replacement, in the order drawn; the same ones for the same seed,
  * everywhere. For a quick look at a large set, and for sets that are sorted by class. Copies the samples.
  *
+ * @param data the set to draw from
  * @param count how many, 1 … the number of samples; all of them gives a shuffled copy
- * @param options.seed an integer, 0 … 2^32 - 1. Default 0
+ * @param options which ones: see `TakeOptions`
  * @throws ArgumentError if `count` or `seed` is out of range, or if `data` is no data set.
  */
-export function take(data: Dataset, count: number, { seed = 0 }: { seed?: number } = {}): Dataset {
+export function take(data: Dataset, count: number, { seed = 0 }: TakeOptions = {}): Dataset {
   const { inputs, labels, size } = checkedParts(data, "data");
   const samples = labels.length;
   if (!Number.isSafeInteger(count) || count < 1 || count > samples) {

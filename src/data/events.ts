@@ -4,8 +4,9 @@ import type { Dataset, SampleShape } from "./dataset.ts";
 
 /** What an event camera recorded: one entry of each array an event, in the order of time. */
 export interface EventRecording {
-  /** Pixels a row, and rows. */
+  /** Pixels a row. */
   readonly width: number;
+  /** Rows. */
   readonly height: number;
   /** Column, from 0 on the left. */
   readonly x: Uint16Array;
@@ -34,6 +35,14 @@ export interface FrameOptions {
   size?: readonly [number, number];
 }
 
+/** What `eventFrames` gives. */
+export interface EventFrames {
+  /** A `Uint8Array` of 0 and 255 (which stands for 1) with values `"binary"`, otherwise a `Float32Array` of counts. */
+  readonly data: Uint8Array | Float32Array;
+  /** `[T, 2, height, width]`. */
+  readonly shape: SampleShape;
+}
+
 /** Checked options. */
 interface Cut {
   readonly steps: number;
@@ -47,14 +56,12 @@ interface Cut {
  * The events of a recording as frames `[T, 2, height, width]`, the first channel the OFF events, the second the ON events:
  * explicit spike trains for the encoder `spikes({ steps: T })`.
  *
- * @returns `data`: a `Uint8Array` of 0 and 255 (which stands for 1) with values `"binary"`, otherwise a `Float32Array`; and
- *   its `shape`
+ * @param recording events in the order of time
+ * @param options how to cut: see `FrameOptions`
  * @throws ArgumentError for options out of range or a recording whose parts disagree
+ * @throws MemoryError if the runtime refuses the memory for the frames
  */
-export function eventFrames(
-  recording: EventRecording,
-  options: FrameOptions,
-): { data: Uint8Array | Float32Array; shape: SampleShape } {
+export function eventFrames(recording: EventRecording, options: FrameOptions): EventFrames {
   const cut = checkCut(options);
   const shape = shapeOf(recording, cut);
   const data = allocateFrames(shape, 1, cut);
@@ -68,7 +75,9 @@ export function eventFrames(
  * @param recordings read one by one, so that they need not be in memory all at once
  * @param labels one class a recording
  * @param classes number of classes
+ * @param options how to cut: see `FrameOptions`
  * @throws ArgumentError as `eventFrames`; also for another number of labels than recordings
+ * @throws MemoryError if the runtime refuses the memory for the frames of all
  */
 export function eventDataset(
   recordings: Iterable<EventRecording>,

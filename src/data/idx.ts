@@ -4,11 +4,17 @@ import { GZIP_RATIO, gunzip, isGzip, readGzip } from "./gzip.ts";
 
 /** The typed array that holds each element type of an IDX file. */
 export interface IdxArrays {
+  /** Unsigned bytes, type 0x08. */
   u8: Uint8Array<ArrayBuffer>;
+  /** Signed bytes, type 0x09. */
   i8: Int8Array<ArrayBuffer>;
+  /** Signed integers of 16 bits, type 0x0B. */
   i16: Int16Array<ArrayBuffer>;
+  /** Signed integers of 32 bits, type 0x0C. */
   i32: Int32Array<ArrayBuffer>;
+  /** 32-bit floats, type 0x0D. */
   f32: Float32Array<ArrayBuffer>;
+  /** 64-bit floats, type 0x0E. */
   f64: Float64Array<ArrayBuffer>;
 }
 
@@ -18,9 +24,11 @@ export type IdxType = keyof IdxArrays;
 /** The array of an IDX file: `data` in C order (last axis fastest), in a buffer of its own. */
 export type IdxArray = {
   [T in IdxType]: {
+    /** Element type. */
     readonly type: T;
     /** Size of each axis, 1 … 255 axes, each 1 … 2^32 - 1. */
     readonly shape: readonly number[];
+    /** The elements, last axis fastest. */
     readonly data: IdxArrays[T];
   };
 }[IdxType];
@@ -95,6 +103,7 @@ export function parseIdx(bytes: Uint8Array): IdxArray {
  * header declares: decompression stops as soon as the file proves longer.
  *
  * @param bytes the whole file
+ * @param options the most bytes: see `ReadIdxOptions`
  * @returns what `parseIdx` gives
  * @throws ArgumentError, FormatError, MemoryError as `parseIdx`; FormatError also if the compressed data are
  *   corrupt or the header declares more than `maxBytes`

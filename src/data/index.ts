@@ -1,5 +1,18 @@
-export { type Dataset, type SampleShape, subset, take, validateDataset } from "./dataset.ts";
-export { type EventRecording, eventDataset, eventFrames, type FrameOptions } from "./events.ts";
+export {
+  type Dataset,
+  type SampleShape,
+  subset,
+  type TakeOptions,
+  take,
+  validateDataset,
+} from "./dataset.ts";
+export {
+  type EventFrames,
+  type EventRecording,
+  eventDataset,
+  eventFrames,
+  type FrameOptions,
+} from "./events.ts";
 export {
   type IdxArray,
   type IdxArrays,
@@ -9,5 +22,11 @@ export {
   readIdx,
 } from "./idx.ts";
 export { type MnistSets, type MnistUrlOptions, mnist } from "./mnist.ts";
-export { type NmnistBytesOptions, type NmnistSets, nmnist, parseNmnist } from "./nmnist.ts";
+export {
+  type NmnistBytesOptions,
+  type NmnistSets,
+  type NmnistWindow,
+  nmnist,
+  parseNmnist,
+} from "./nmnist.ts";
 export { parseTar } from "./tar.ts";

@@ -36,12 +36,16 @@ const MAX_BYTES = 2 ** 28;
 /**
  * Fetches MNIST, or a set in the same files such as Fashion-MNIST, from a server: `train-images-idx3-ubyte`,
  * `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, with a dot in place of
- * the hyphen before `idx` or not, compressed (`.gz`, looked for first) or not.
+ * the hyphen before `idx` or not, compressed (`.gz`, looked for first) or not. LeCun, Bottou, Bengio, Haffner 1998 (MNIST);
+ * Xiao, Rasul, Vollgraf 2017 (Fashion-MNIST).
  *
+ * @param options where: see `MnistUrlOptions`
+ * @returns `train` and `test`: `inputs` a `Uint8Array`, `shape` `[1, 28, 28]`, `classes` 10
  * @throws ArgumentError if `url` is missing or empty
  * @throws MissingError naming a file that the server does not have under any of its names
  * @throws FileError if the server cannot be reached or answers with an error
  * @throws FormatError if a file is not what it should be, or images and labels disagree
+ * @throws MemoryError if the runtime refuses the memory
  * @throws the signal's reason if `signal` is aborted
  */
 export async function mnist(options: MnistUrlOptions): Promise<MnistSets> {

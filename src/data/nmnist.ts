@@ -14,6 +14,14 @@ export interface NmnistSets {
   readonly test: Dataset;
 }
 
+/** What `parseNmnist` takes beside bytes. */
+export interface NmnistWindow {
+  /** Pixels a row, from 1 to 256. Default 34. */
+  readonly width?: number;
+  /** Rows, from 1 to 240. Default 34. */
+  readonly height?: number;
+}
+
 /** What `nmnist` of `spikegrad/data` takes. */
 export interface NmnistBytesOptions extends FrameOptions {
   /** A tar archive of the set, compressed with gzip or not. */
@@ -45,13 +53,13 @@ const FRAME_KEYS = ["steps", "by", "duration", "values", "size"];
  * from there on. N-Caltech101 has the same format; tell its size.
  *
  * @param bytes the whole file
- * @param option `width` (34) and `height` (34) of the camera's window, at most 256 and 240
+ * @param option size of the camera's window: see `NmnistWindow`
  * @throws ArgumentError if `bytes` is no `Uint8Array`, or for a size out of range
  * @throws FormatError if the file ends within an event, an event lies outside the window, or time steps back
  */
 export function parseNmnist(
   bytes: Uint8Array,
-  { width = SIDE, height = SIDE }: { width?: number; height?: number } = {},
+  { width = SIDE, height = SIDE }: NmnistWindow = {},
 ): EventRecording {
   requireBytes(bytes, "bytes");
   if (!Number.isInteger(width) || width < 1 || width > 256)
@@ -110,6 +118,7 @@ export function parseNmnist(
  * @throws ArgumentError for options out of range
  * @throws FormatError if archive, list or recording is not what it should be
  * @throws MissingError if there is no list or a recording of it is not there
+ * @throws MemoryError if the runtime refuses the memory for the frames of all
  */
 export async function nmnist(options: NmnistBytesOptions): Promise<NmnistSets> {
   requireOptions(options, ["bytes", ...FRAME_KEYS]);

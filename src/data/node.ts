@@ -48,11 +48,13 @@ const ALTERNATIVES = "mnist({ path }) for a folder with the four IDX files, or m
  * only the data are used. Fashion-MNIST comes in files of the same names. They may be compressed (`.gz`),
  * with a hyphen or a dot before `idx`.
  *
+ * @param options where: see `MnistOptions`
  * @returns `train` and `test`: `inputs` a `Uint8Array`, `shape` `[1, 28, 28]`, `classes` 10
  * @throws ArgumentError if both `path` and `url` are given, or one is no text and no URL
  * @throws MissingError if the package or a file is not there; the message names what to do
  * @throws FileError if a file cannot be read
  * @throws FormatError if a file is not what it should be, or images and labels disagree
+ * @throws MemoryError if the runtime refuses the memory
  */
 export async function mnist(options: MnistOptions = {}): Promise<MnistSets> {
   requireOptions(options, ["path", "url", "signal"]);
@@ -100,11 +102,13 @@ export interface NmnistPathOptions extends FrameOptions {
  * N-MNIST as frames for the encoder `spikes({ steps })`: from a folder or an archive on this machine, or from the bytes of an
  * archive (see `nmnist` of `spikegrad/data`, which also says what has to be in it).
  *
+ * @param options where, and how to cut frames: see `NmnistPathOptions` and `NmnistBytesOptions`
  * @returns `train` and `test`: `shape` `[steps, 2, 34, 34]`, `classes` 10
  * @throws ArgumentError for options out of range
  * @throws FileError if something cannot be read
  * @throws FormatError if archive, list or recording is not what it should be
  * @throws MissingError if there is no list or a recording of it is not there
+ * @throws MemoryError if the runtime refuses the memory for the frames of all
  */
 export async function nmnist(options: NmnistPathOptions | NmnistBytesOptions): Promise<NmnistSets> {
   if (typeof options === "object" && options !== null && "bytes" in options) return nmnistFromBytes(options);

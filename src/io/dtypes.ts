@@ -6,18 +6,31 @@ import { tagOf } from "./bytes.ts";
  * `toFloat32` widens them. `BOOL` is one byte an element, 0 or 1.
  */
 export interface SafetensorsArrays {
+  /** 64-bit floats. */
   F64: Float64Array;
+  /** 32-bit floats. */
   F32: Float32Array;
+  /** 16-bit floats (IEEE 754 binary16), as bit patterns. */
   F16: Uint16Array;
+  /** The upper halves of 32-bit floats, as bit patterns. */
   BF16: Uint16Array;
+  /** Signed integers of 64 bits. */
   I64: BigInt64Array;
+  /** Signed integers of 32 bits. */
   I32: Int32Array;
+  /** Signed integers of 16 bits. */
   I16: Int16Array;
+  /** Signed integers of 8 bits. */
   I8: Int8Array;
+  /** Unsigned integers of 64 bits. */
   U64: BigUint64Array;
+  /** Unsigned integers of 32 bits. */
   U32: Uint32Array;
+  /** Unsigned integers of 16 bits. */
   U16: Uint16Array;
+  /** Unsigned integers of 8 bits. */
   U8: Uint8Array;
+  /** Truth values, one byte each: 0 or 1. */
   BOOL: Uint8Array;
 }
 
@@ -30,6 +43,7 @@ export type SafetensorsArray = SafetensorsArrays[SafetensorsDtype];
 /** One tensor of a file: `data` is in C order (last axis fastest), of the type that `dtype` names. */
 export type SafetensorsTensor = {
   [D in SafetensorsDtype]: {
+    /** Element type. */
     readonly dtype: D;
     /** Size of each axis; `[]` is a scalar. */
     readonly shape: readonly number[];

@@ -79,6 +79,7 @@ const NO_FOLDER_SYNC = new Set([
  *
  * @param path where to write; its folder must be there
  * @param bytes the contents
+ * @param options whether it may replace a file: see `WriteOptions`
  * @throws ArgumentError if `path` is no string or empty, or `bytes` no `Uint8Array`
  * @throws FileError naming the path and the reason: exists already, no space left, permission denied, …
  */
@@ -114,6 +115,7 @@ export async function writeFileAtomic(
  * Reads a whole file, no more than `maxBytes` of it: also of a device or a pipe, whose length nobody knows.
  *
  * @param path what to read
+ * @param options the most bytes: see `ReadOptions`
  * @returns the contents
  * @throws ArgumentError if `path` is no string or empty
  * @throws FileError naming the path and the reason: no such file, is a folder, longer than `maxBytes`, …

@@ -48,7 +48,10 @@ export interface MaskInfo {
   readonly extent: Extent;
 }
 
-/** What can be kept of every layer. */
+/**
+ * What can be kept of every layer: `"spikes"` and `"membranes"` of methods with steps, `"spikeTimes"` of `stdbp`, `"readouts"` (and
+ * their losses) of `decolle`.
+ */
 export type RecordKind = "spikes" | "membranes" | "spikeTimes" | "readouts";
 
 /** What a program is for. */

@@ -4,10 +4,15 @@ import type { OptimizerDescriptor, ScheduleDescriptor } from "../optimizers.ts";
 
 /** Settings of a training run, for `network.fit`. */
 export interface PresetFit {
+  /** Passes over the data. */
   readonly epochs: number;
+  /** Samples a batch. */
   readonly batchSize: number;
+  /** How gradients become steps. */
   readonly optimizer: OptimizerDescriptor;
+  /** How the rate changes; left out: not at all. */
   readonly schedule?: ScheduleDescriptor;
+  /** Whether it trains as an ordinary network: the warm-up of `bpsta`. */
   readonly bypassNeurons?: boolean;
 }
 
