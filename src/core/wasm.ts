@@ -9,7 +9,7 @@ export type Build = "simd" | "scalar";
 export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
 /** Anything that has a core's bytes. */
-type BytesSource = Exclude<WasmSource, WebAssembly.Module>;
+type BytesSource = BufferSource | Response | URL | string;
 
 export interface LoadCoreOptions {
   /**
