@@ -22,7 +22,7 @@ const UNREACHABLE = new Set([
 let program: ReturnType<typeof programOf>;
 beforeAll(() => {
   program = programOf(root, [faulty]);
-});
+}, 120_000);
 
 test("every public name has a docstring that says all", () => {
   const walk = new Walk(root, program, [...entryPoints(root).values()]).run();
@@ -34,7 +34,7 @@ test("every public name has a docstring that says all", () => {
   expect(found.filter((fault) => !excused(fault))).toEqual([]);
   // An excuse for what is no longer there hides what comes next.
   expect(found.filter(excused)).toHaveLength(UNREACHABLE.size);
-});
+}, 120_000);
 
 test("faults are found", () => {
   const { faults } = new Walk(root, program, [faulty]).run();
