@@ -17,7 +17,7 @@ const installation = await Installation.make(scripts.map((name) => join(root, "t
 let failed = false;
 try {
   const expected = JSON.parse(await readFile(file, "utf8"));
-  const { newestNode, deno, bun, chromium } = await findRuntimes();
+  const { newestNode, deno, bun, chromium, firefox } = await findRuntimes();
   /** @type {[string, { path?: string, version?: string, missing?: string }, (path: string) => Promise<any>][]} */
   const rows = [
     [
@@ -33,17 +33,26 @@ try {
       chromium,
       (path) => installation.evaluate(path, "", 'import("/digest.mjs").then((m) => m.digests())'),
     ],
+    [
+      "firefox",
+      firefox,
+      (path) => installation.report(path, 'import("/digest.mjs").then((m) => m.digests())'),
+    ],
   ];
   let reference = expected.hashes;
   for (const [name, runtime, run] of rows) {
     if (runtime.path === undefined) {
-      const required = process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1";
+      const required = process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1" && name !== "firefox";
       if (required) failed = true;
       console.log(`${name}: ${required ? "missing" : "skipped"}: ${runtime.missing}`);
       continue;
     }
-    const results = await run(runtime.path);
-    if (update && name === "node") reference = results.simd;
+    const results = await run(runtime.path).catch((error) => {
+      failed = true;
+      console.log(`${name} ${runtime.version}: FAILED: ${error.message}`);
+      return {};
+    });
+    if (update && name === "node" && results.simd) reference = results.simd;
     for (const [build, hashes] of Object.entries(results)) {
       const differing = [...new Set([...Object.keys(reference), ...Object.keys(hashes)])].filter(
         (method) => hashes[method] !== reference[method],

@@ -1,5 +1,5 @@
 // The runtimes in which the package is tried beside the Node at hand: the newest Node, Deno and Bun from npm, Chromium
-// from the system.
+// and Firefox from the system.
 //   node scripts/runtimes.mjs   installs what is missing and says what there is
 import { execFile } from "node:child_process";
 import { access, constants, readdir, readFile } from "node:fs/promises";
@@ -12,23 +12,31 @@ const home = resolve(dirname(fileURLToPath(import.meta.url)), "../test/delivery"
 
 /**
  * @typedef {{ path: string, version: string } | { missing: string }} Runtime
- * @returns {Promise<{ newestNode: Runtime, deno: Runtime, bun: Runtime, chromium: Runtime }>}
+ * @returns {Promise<{ newestNode: Runtime, deno: Runtime, bun: Runtime, chromium: Runtime, firefox: Runtime }>}
  */
 export async function findRuntimes() {
   const problem = await install();
   const explain = (what) => (problem === undefined ? what : `${what}; ${problem}`);
   const newest = `node-${process.platform}-${process.arch}`;
-  const [newestNode, deno, bun, chromium] = await Promise.all([
+  const [newestNode, deno, bun, chromium, firefox] = await Promise.all([
     firstThatRuns([join(home, "node_modules", newest, "bin/node")]),
     firstThatRuns(await binaries("@deno", ["deno", "deno.exe"])),
-    firstThatRuns(await binaries("@oven", ["bin/bun", "bin/bun.exe"])),
-    firstThatRuns(browsers()),
+    firstThatRuns([
+      ...(await binaries("@oven", ["bin/bun", "bin/bun.exe"])),
+      // Where bun's install script, if npm lets it run, moves it.
+      join(home, "node_modules/bun/bin/bun.exe"),
+    ]),
+    firstThatRuns(
+      inPath("CHROMIUM", ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
+    ),
+    firstThatRuns(inPath("FIREFOX", ["firefox", "firefox-esr"])),
   ]);
   return {
     newestNode: newestNode ?? { missing: explain(`no ${newest} in test/delivery/node_modules`) },
     deno: deno ?? { missing: explain("no deno binary for this platform in test/delivery/node_modules") },
     bun: bun ?? { missing: explain("no bun binary for this platform in test/delivery/node_modules") },
     chromium: chromium ?? { missing: "no chromium in PATH; SPIKEGRAD_CHROMIUM may name one" },
+    firefox: firefox ?? { missing: "no firefox in PATH; SPIKEGRAD_FIREFOX may name one" },
   };
 }
 
@@ -84,10 +92,11 @@ async function binaries(scope, names) {
   return packages.flatMap((name) => names.map((file) => join(folder, name, file)));
 }
 
-function browsers() {
-  if (process.env.SPIKEGRAD_CHROMIUM) return [process.env.SPIKEGRAD_CHROMIUM];
+/** A browser's programs: the one that a variable names, or all of these names in PATH. */
+function inPath(browser, names) {
+  const given = process.env[`SPIKEGRAD_${browser}`];
+  if (given) return [given];
   const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
   return names.flatMap((name) => folders.map((folder) => join(folder, name)));
 }
 

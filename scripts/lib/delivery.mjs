@@ -1,5 +1,5 @@
 // The package as packed, installed in an empty folder, and run in every runtime. Shared by the delivery test and the digest.
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -55,10 +55,13 @@ export class Installation {
       DENO_DIR: join(this.folder, ".deno"),
       DENO_NO_UPDATE_CHECK: "1",
     };
-    const { stdout } = await execute(path, [...words[name], script], {
-      cwd: this.folder,
-      env,
-      timeout: 300_000,
+    const options = { cwd: this.folder, env, timeout: 300_000, maxBuffer: 1 << 24 };
+    const { stdout } = await execute(path, [...words[name], script], options).catch((error) => {
+      // The line of the bundle that Node shows above it is long.
+      const lines = String(error.stderr)
+        .split("\n")
+        .filter((line) => line.length < 1000 && line.trim() !== "");
+      throw new Error(`${name}: ${lines.slice(-12).join("\n") || error.message}`);
     });
     return JSON.parse(stdout);
   }
@@ -95,6 +98,58 @@ export class Installation {
       server.close();
     }
   }
+
+  /**
+   * The same in Firefox, which needs no driver for this: the page sends what the expression comes to.
+   * @param {string} firefox path
+   * @param {string} expression a promise of what JSON can hold
+   * @returns {Promise<any>}
+   */
+  async report(firefox, expression) {
+    const profile = await mkdtemp(join(tmpdir(), "spikegrad-firefox-"));
+    const send = 'fetch("/report", { method: "POST", body: JSON.stringify(answer) })';
+    const page = await readFile(join(this.folder, "page.html"), "utf8");
+    const script = `${expression}.then((value) => ({ value }), (error) => ({ error: String(error) }))
+      .then((answer) => ${send});`;
+    await writeFile(join(this.folder, "report.html"), `${page}<script type="module">${script}</script>\n`);
+    let timer;
+    let server;
+    try {
+      const done = new Promise((resolve, reject) => {
+        timer = setTimeout(() => reject(new Error("firefox: no answer in 300 s")), 300_000);
+        server = serve(this.folder, "", resolve);
+      });
+      const { port } = (await server).address();
+      const address = `http://localhost:${port}/report.html`;
+      const { value, error } = await during(
+        firefox,
+        ["--headless", "--no-remote", "--profile", profile, address],
+        done,
+      );
+      if (error !== undefined) throw new Error(`firefox: ${error}`);
+      return value;
+    } finally {
+      clearTimeout(timer);
+      (await server)?.close();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    }
+  }
+}
+
+/** Runs `program` with `args` until `done` settles, and no longer than it takes. */
+async function during(program, args, done) {
+  const child = spawn(program, args, { stdio: "ignore" });
+  const over = new Promise((_, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`${program} ended by itself, with exit code ${code}`)));
+  });
+  try {
+    return await Promise.race([done, over]);
+  } finally {
+    over.catch(() => undefined);
+    const ended = new Promise((resolve) => child.on("close", resolve));
+    if (child.exitCode === null && child.kill()) await ended;
+  }
 }
 
 /**
@@ -107,13 +162,23 @@ function npm(cwd, ...args) {
   return execute(command, [...first, ...args], { cwd, maxBuffer: 1 << 24 });
 }
 
-/** @param {string} folder @param {string} policy */
-async function serve(folder, policy) {
+/**
+ * @param {string} folder
+ * @param {string} policy
+ * @param {(answer: any) => void} [report] gets what is sent to /report
+ */
+async function serve(folder, policy, report) {
   /** @type {Record<string, string>} */
   const types = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     try {
+      if (report !== undefined && request.method === "POST" && pathname === "/report") {
+        const parts = [];
+        for await (const part of request) parts.push(part);
+        response.end();
+        return report(JSON.parse(Buffer.concat(parts).toString()));
+      }
       const body = await readFile(join(folder, pathname));
       const type = types[pathname.split(".").pop() ?? ""] ?? "application/octet-stream";
       response.setHeader("Content-Type", type);

@@ -115,6 +115,48 @@ const CASES = {
     },
     fit: { optimizer: adam({ rate: 0.005 }) },
   }),
+  "lee-softmax": ({ adamax, conv2d, crossEntropy, dense, dropout, lee, poisson, residual }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: poisson({ steps: 12, gain: 0.8 }),
+      method: lee({ leak: 0.9, threshold: 0.7 }),
+      layers: [
+        conv2d(7, 3, { padding: 1 }),
+        residual([conv2d(7, 3, { padding: 1 }), conv2d(7, 3, { padding: 1 })], { conv: false }),
+        dropout(0.2),
+        dense(CLASSES),
+      ],
+      loss: crossEntropy(),
+    },
+    fit: { optimizer: adamax({ rate: 0.002 }), clip: { value: 0.5, norm: 1 } },
+  }),
+  "bpsta-deep": ({ adam, avgPool2d, bpsta, conv2d, dense, dropout, maxPool2d, poisson }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: poisson({ steps: 6 }),
+      method: bpsta({ vote: 3 }),
+      layers: [
+        conv2d(9, 3, { padding: 1 }),
+        avgPool2d(2),
+        conv2d(5, 3),
+        maxPool2d(2),
+        dropout(0.3),
+        dense(40),
+        dropout(0.1),
+        dense(3 * CLASSES),
+      ],
+    },
+    fit: { optimizer: adam({ rate: 0.003 }) },
+  }),
+  "decolle-batch": ({ adam, conv2d, decolle, dense, dropout, maxPool2d, poisson, stepDecay }) => ({
+    network: {
+      input: [1, SIDE, SIDE],
+      encoder: poisson({ steps: 15 }),
+      method: decolle({ classes: CLASSES, alpha: 0.9, beta: 0.85, burnIn: 5, online: false }),
+      layers: [conv2d(6, 3, { padding: 1 }), maxPool2d(2), dropout(0.2), dense(16)],
+    },
+    fit: { optimizer: adam({ rate: 0.001 }), schedule: stepDecay({ at: [1], factor: 0.5 }) },
+  }),
 };
 
 /**
@@ -134,7 +176,9 @@ export async function digest(build) {
       epochs: 2,
       batchSize: 6,
     });
-    for await (const _ of run);
+    let spikes = 0;
+    for await (const { spikesPerNeuron } of run) spikes = spikesPerNeuron;
+    if (!(spikes > 0)) throw new Error(`${name}: a network without spikes proves nothing`);
     const { outputs } = await network.predict(data.inputs);
     const bytes = new Uint8Array(outputs.data.buffer, outputs.data.byteOffset, outputs.data.byteLength);
     hashes[name] = await sha256([tensorsOf(network.checkpoint()), bytes]);
