@@ -33,7 +33,7 @@ export class SpikegradError extends Error {
    * @param details argument, value, what was expected, cause
    */
   constructor(code: string, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(visible(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.argument = details.argument;
     this.value = details.value;
@@ -160,6 +160,12 @@ export class NonFiniteError extends SpikegradError {
 }
 
 const SHOWN_LENGTH = 80;
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+
+/** Text without what could move a terminal's cursor, colour it or turn its direction: names may come from a hostile file. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, "?");
+}
 
 /** A short, terminal-safe rendering of any value for an error message. */
 export function show(value: unknown): string {
@@ -175,8 +181,6 @@ export function show(value: unknown): string {
       text = Object.prototype.toString.call(value);
     }
   } else text = Object.is(value, -0) ? "-0" : String(value);
-  // Control characters from a hostile file must not reach a terminal.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
-  text = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "?");
+  text = visible(text);
   return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : text;
 }

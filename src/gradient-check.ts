@@ -111,7 +111,7 @@ async function compare(
   const place = runner.model.parameters[i].index();
   const scale = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
   let square = 0;
-  for (const at of place) square += stored()[at] ** 2;
+  for (const at of place) square += stored()[at] * stored()[at];
   const step = Math.max(Math.sqrt(square / place.length), 0.1) / 8;
   const base = await measure();
   const slopes = async (at: number, h: number) => {

@@ -28,7 +28,7 @@ import { inFile, type ModelFile, type NetworkDescription, readModel } from "./mo
 import { type LayerMembranes, normalizeActivity } from "./normalize.ts";
 import { type Optimizer, OptimizerState, putGradients, stateTensors } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
-import { openParameters, type Parameters } from "./parameters.ts";
+import { checkParameters, openParameters, type Parameters } from "./parameters.ts";
 import { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
 import { Trainer } from "./training.ts";
@@ -134,6 +134,8 @@ export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): 
     const description = describe(file.network);
     return { description, model: modelOf(description) };
   });
+  // Before memory is taken for what the file may only claim to hold.
+  checkParameters(model.parameters, file);
   const network = await Network.open(description, model, option);
   try {
     network[RESTORE](file);

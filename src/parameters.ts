@@ -1,4 +1,5 @@
 import { ArgumentError, FormatError } from "./errors.ts";
+import type { ParameterSpec } from "./methods/method.ts";
 import type { ModelFile } from "./model-file.ts";
 import type { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
@@ -72,14 +73,13 @@ export function openParameters(runner: Runner): Parameters {
 /** Puts a file's parameters into the network; all are checked before any is written. */
 export function restoreParameters(runner: Runner, file: ModelFile): void {
   const { engine } = runner;
-  checkParameters(runner, file).forEach((array, i) => {
+  checkParameters(runner.model.parameters, file).forEach((array, i) => {
     engine.scatter(i, array, engine.parameter(i));
   });
 }
 
 /** The values of a file's parameters, if they are those of the network. */
-export function checkParameters(runner: Runner, file: ModelFile): Float32Array[] {
-  const specs = runner.model.parameters;
+export function checkParameters(specs: readonly ParameterSpec[], file: ModelFile): Float32Array[] {
   const names = new Set(file.parameters.keys());
   const arrays = specs.map((spec) => {
     names.delete(spec.name);

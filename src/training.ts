@@ -133,7 +133,7 @@ export class Trainer {
 
   /** Refuses a checkpoint whose tensors are not those that `settings` ask for, before anything is changed. */
   #checkTensors(file: ModelFile, { optimizer }: TrainingSettings): void {
-    checkParameters(this.#runner, file);
+    checkParameters(this.#runner.model.parameters, file);
     const specs = this.#runner.model.parameters;
     const check = (group: string, tensors: ReadonlyMap<string, Tensor>, prefixes: readonly string[]) => {
       const known = new Map(

@@ -1,7 +1,7 @@
 // The package as it is published: what it promises in package.json, what is in it, how big it is.
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -73,6 +73,20 @@ describe("what is packed", () => {
     for (const { name, gzip, bound } of await measure()) {
       expect(gzip, name).toBeGreaterThan(0);
       if (bound !== undefined) expect(gzip, name).toBeLessThanOrEqual(bound);
+    }
+  });
+
+  test("makes no code from text", async () => {
+    const scripts = await readdir(at("dist"), { recursive: true }).then((names) =>
+      names.filter((name) => name.endsWith(".js")).map((name) => `dist/${name}`),
+    );
+    expect(scripts.length).toBeGreaterThan(4);
+    for (const path of scripts) {
+      const text = await readFile(at(path), "utf8");
+      const found = text.match(
+        /.{0,40}(\beval\s*\(|\bnew Function\b|(^|[^.\w])Function\s*\(|set(Timeout|Interval)\s*\(\s*["'`])/g,
+      );
+      expect(found, path).toBeNull();
     }
   });
 

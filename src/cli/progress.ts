@@ -1,6 +1,6 @@
 import { clearLine, cursorTo } from "node:readline";
 import cliProgress from "cli-progress";
-import { styleOf } from "./terminal.ts";
+import { clean, styleOf } from "./terminal.ts";
 
 /** How far some work has come, shown on standard error: a bar on a terminal, a line now and then elsewhere. */
 export interface ProgressDisplay {
@@ -56,7 +56,7 @@ function bar(label: string): ProgressDisplay {
       cursorTo(stream, 0);
       clearLine(stream, 0);
       // The bar goes back to the place saved where it began, which is now a line further down.
-      stream.write(`${text}\n\x1b7`);
+      stream.write(`${clean(text)}\n\x1b7`);
     },
     stop: () => {
       process.off("exit", leave);
@@ -80,7 +80,7 @@ function lines(label: string): ProgressDisplay {
       last = { progress: done / total, text: parts.join(GAP) };
       if (performance.now() - at >= LINE_EVERY && last.progress - written >= LINE_SHARE) write();
     },
-    note: (text) => process.stderr.write(`${text}\n`),
+    note: (text) => process.stderr.write(`${clean(text)}\n`),
     stop: () => {
       if (last.text !== "" && last.progress !== written) write();
     },

@@ -1,5 +1,6 @@
 import { ArgumentError, FormatError, MissingError } from "../errors.ts";
 import { requireBytes } from "../io/bytes.ts";
+import { compareCodePoints } from "../io/order.ts";
 import type { Dataset } from "./dataset.ts";
 import { type EventRecording, FrameBuilder, type FrameOptions } from "./events.ts";
 import { gunzipAll, isGzip } from "./gzip.ts";
@@ -213,5 +214,5 @@ function inFolders(source: FileSource, split: string): Entry[] {
       const match = pattern.exec(name);
       return match === null ? [] : [{ name, label: Number(match[1]), number: Number(match[2]) }];
     })
-    .sort((a, b) => a.number - b.number || a.label - b.label);
+    .sort((a, b) => a.number - b.number || a.label - b.label || compareCodePoints(a.name, b.name));
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import * as nodeFs from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ArgumentError, FileError, SpikegradError } from "../errors.ts";
+import { ArgumentError, FileError, SpikegradError, visible } from "../errors.ts";
 import { allocate, requireBytes } from "./bytes.ts";
 
 /** The part of `node:fs/promises` that is used here; tests put a failing disk in its place. */
@@ -268,8 +268,7 @@ function fileError(action: "read" | "write", path: string, error: unknown): Spik
   return new FileError(path, `cannot ${action} ${quote(path)}: ${reason}${suffix}${hint}`, { cause: error });
 }
 
-/** The path in quotation marks and whole, with no control character left that could move a terminal. */
+/** The path in quotation marks and whole, with nothing left in it that could move a terminal. */
 function quote(path: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
-  return `"${path.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "?")}"`;
+  return `"${visible(path)}"`;
 }

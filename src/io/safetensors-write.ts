@@ -8,6 +8,7 @@ import {
   type SafetensorsArray,
   type SafetensorsDtype,
 } from "./dtypes.ts";
+import { compareCodePoints } from "./order.ts";
 import { LENGTH_BYTES } from "./safetensors.ts";
 import { MAX_AXES, MAX_HEADER_BYTES, METADATA_KEY } from "./safetensors-header.ts";
 
@@ -161,22 +162,4 @@ function requireText(argument: string, value: unknown): asserts value is string 
 
 function rank(dtype: SafetensorsDtype): number {
   return DTYPE_NAMES.indexOf(dtype);
-}
-
-/** Order by code points, which is that of UTF-8 bytes; JavaScript's own order is by UTF-16 units. */
-function compareCodePoints(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const left = a.charCodeAt(i);
-    const right = b.charCodeAt(i);
-    if (left !== right) {
-      const astral = Number(isSurrogate(left)) - Number(isSurrogate(right));
-      return astral === 0 ? left - right : astral;
-    }
-  }
-  return a.length - b.length;
-}
-
-function isSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit <= 0xdfff;
 }

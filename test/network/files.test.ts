@@ -20,7 +20,7 @@ import {
   stepDecay,
 } from "spikegrad";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "spikegrad/io";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { bits, bitsOf, dataset, drain, failure } from "./support.ts";
 
 const SHAPE = [2, 6, 6];
@@ -203,6 +203,24 @@ describe("files that are not in order", () => {
     const error = await failure(async () => loadNetwork(altered((await create()).save(), {}, tensors)));
     expect(error).toBeInstanceOf(FormatError);
     expect(error.message).toMatch(words);
+  });
+
+  it("a name that would move a terminal is cleaned in the error", async () => {
+    const tensors = { "\u001b[2J\u202e\u200b\r": F32(1) };
+    const error = await failure(async () => loadNetwork(altered((await create()).save(), {}, tensors)));
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.message).toContain('tensor "?[2J???"');
+    expect(error.message).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+
+  it("a file that claims a network far larger than itself is refused before memory is taken", async () => {
+    const file = alteredJson((await create()).save(), "network", "layers.7.out", 2 ** 22);
+    const grow = vi.spyOn(WebAssembly.Memory.prototype, "grow");
+    const error = await failure(() => loadNetwork(file));
+    expect(error, error.message).toBeInstanceOf(FormatError);
+    expect(error.message).toMatch(/tensor "layer5.weight".*4194304/);
+    expect(grow).not.toHaveBeenCalled();
+    grow.mockRestore();
   });
 
   it.each([
