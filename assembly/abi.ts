@@ -179,8 +179,34 @@ export const enum Fanout {
   WeightStride = 28, // bytes between runs in the weights
   Delivered = 32, // view: G of the presynaptic neurons, f32 [rows × row length]
   Narrow = 36, // vectors of a dense synapse with at most four; 0 for all others
-  Size = 40,
+  Window = 40, // window record of a convolution, or 0
+  Scratch = 44, // view of the rank's scratch for dense activity, or 0
+  Size = 48,
 }
+
+/** A convolution seen from its outputs; see synapse/window.ts. */
+export const enum Window {
+  Columns = 0, // of the input
+  Channels = 4, // stored channels of the input
+  Kernel = 8,
+  Stride = 12,
+  Padding = 16,
+  OutRows = 20,
+  OutColumns = 24,
+  CellBytes = 28, // of the stored channels of an output
+  Origin = 32, // bytes from the start of a target row to the first real output
+  LowRow = 36, // target rows in front of the first real one
+  MostRuns = 40,
+  Places = 44, // table of u32 [kernel]: place of each tap among the stored ones
+  Size = 48,
+}
+
+/** Bytes at the start of the scratch for dense activity that synapse/matrix.ts packs into. */
+export const MATRIX_SCRATCH = 142592;
+
+/** Steps whose activity synapse/sweep.ts lists at a time, and bytes of the lists behind MATRIX_SCRATCH. */
+export const SWEEP_STEPS = 32;
+export const SWEEP_SCRATCH = 128 + 32 * 256 * 8;
 
 export const enum FanoutColumn {
   Target = 0, // byte offset of the first run

@@ -68,8 +68,7 @@ export function directForward(record: usize, frame: usize): void {
 }
 
 /** `to` = `start` (or 0) + Σ over the list of value · the run at base + offset, `bytes` long, at most 128. */
-@inline
-function panel(entry: usize, end: usize, base: usize, start: usize, to: usize, bytes: usize): void {
+export function panel(entry: usize, end: usize, base: usize, start: usize, to: usize, bytes: usize): void {
   if (ASC_FEATURE_SIMD) {
     if (bytes == 128) {
       let a0 = f32x4.splat(0);

@@ -12,6 +12,7 @@ import { BackwardFlags, Event, EVENT_CHUNK, Fanout, FanoutColumn, FanoutRow, Fra
 import { at } from "../view";
 import { collect, LIST, rewind, valued } from "./events";
 import { narrow, narrowForward, narrowGradient } from "./narrow";
+import { windowForward } from "./window";
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
@@ -27,6 +28,8 @@ export function fanoutForward(fanout: usize, frame: usize): void {
     narrowForward(fanout, few, frame);
     return;
   }
+  const window = load<u32>(fanout, Fanout.Window) as usize;
+  if (window && windowForward(fanout, window, frame)) return;
   rewind(scratch);
   for (;;) {
     const count = collect(fanout, frame, weights, target);

@@ -3,12 +3,16 @@
 //   forward   I_t,j += w_ij · x_t,i       inputs ascending in every chain, as in fanout.ts: the same bits
 //   backward  G_t,i  = Σ_j w_ij · D_t,j   where x_t,i is not 0
 //             dw_ij += D_t,j · x_t,i      steps descending
-// Large matrices are bound by the memory that holds them. Here 32 rows of weights at a time meet the activity of every
-// step while they are in the innermost cache; currents and deltas of all steps are small.
+// Large matrices are bound by the memory that holds them. Forward, 256 rows of weights at a time meet the activity of many
+// steps, 32 outputs at a time in registers, while that panel is in the innermost caches; where most inputs are active, the
+// product of matrix.ts takes over. Backward, 32 rows at a time meet every step.
 
-import { Activity, ActivityKind, BackwardFlags, Fanout, FanoutColumn, Frame, View } from "../abi";
+import { Activity, ActivityKind, BackwardFlags, Fanout, FanoutColumn, Frame, MATRIX_SCRATCH, SWEEP_STEPS, View } from "../abi";
 import { at } from "../view";
-import { add1, add2, add3, add4, addScaled, dot, dotAdd, dotAddScaled, pair } from "./fanout";
+import { panel } from "./direct";
+import { add1, addScaled, dot, dotAdd, dotAddScaled, pair } from "./fanout";
+import { COLUMNS, DEPTH, HEIGHT, packBits, packValues, product, ROWS, VALUES, WEIGHTS } from "./matrix";
+import { countBits, countValues, DENSE_BITS, DENSE_VALUES, walk } from "./window";
 
 /** Bytes between steps of a view. */
 @inline
@@ -26,67 +30,130 @@ export function sweepForward(fanout: usize, steps: i32, frame: usize): void {
   store<u32>(frame, 0, Frame.Step);
   const activity = load<u32>(fanout, Fanout.Activity) as usize;
   const dataView = load<u32>(activity, Activity.Data) as usize;
+  const dataStep = perStep(dataView);
+  const data = at(dataView, frame);
+  const rows = load<u32>(activity, Activity.Rows);
+  const rowLength = load<u32>(activity, Activity.RowLength);
+  const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
+  const amplitude = origin(load<u32>(activity, Activity.Amplitude), frame);
+  let active: u64 = 0;
+  for (let step = 0; step < steps; ++step) {
+    const from = data + (step as usize) * dataStep;
+    active += bits ? countBits(from, rows * load<u32>(activity, Activity.RowWords)) : countValues(from, rows * rowLength);
+  }
+  const all = (rows as u64) * rowLength * steps;
+  if (!amplitude && active * 100 >= all * (bits ? DENSE_BITS : DENSE_VALUES)) sweepProduct(fanout, steps, frame);
+  else sweepLists(fanout, steps, frame);
+}
+
+/** Every input, active or not. */
+export function sweepProduct(fanout: usize, steps: i32, frame: usize): void {
+  const activity = load<u32>(fanout, Fanout.Activity) as usize;
+  const dataView = load<u32>(activity, Activity.Data) as usize;
+  const targetView = load<u32>(fanout, Fanout.Target) as usize;
+  const scratch = at(load<u32>(fanout, Fanout.Scratch), frame);
+  const weights = at(load<u32>(fanout, Fanout.Weight), frame);
+  const ws = load<u32>(fanout, Fanout.WeightStride) as usize;
+  const bytes = load<u32>(load<u32>(fanout, Fanout.Columns), FanoutColumn.Vectors) << 4;
+  const rows = load<u32>(activity, Activity.Rows);
+  const rowLength = load<u32>(activity, Activity.RowLength);
+  const rowWords = load<u32>(activity, Activity.RowWords);
+  const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
+  const data = at(dataView, frame);
+  const target = at(targetView, frame);
+  for (let row: u32 = 0; row < rows; ++row) {
+    for (let first: u32 = 0; first < rowLength; first += DEPTH) {
+      const index = row * rowLength + first;
+      const depth = min<u32>(DEPTH, rowLength - first);
+      for (let k: usize = 0; k < depth; ++k) {
+        store<u32>(scratch + (k << 2), (k << 2) as u32, COLUMNS);
+        store<u32>(scratch + (k << 2), (weights + ((index as usize) + k) * ws) as u32, WEIGHTS);
+      }
+      const from = data + (bits ? (row * rowWords + (first >> 5)) << 2 : index << 2);
+      for (let done: u32 = 0; done < (steps as u32); done += HEIGHT) {
+        const count = min<u32>(HEIGHT, steps - done);
+        for (let i: u32 = 0; i < ((count + 3) & ~3); ++i) {
+          const step = (done + min<u32>(i, count - 1)) as usize;
+          store<u32>(scratch + (i << 2), (target + step * perStep(targetView)) as u32, ROWS);
+          store<u32>(scratch + (i << 2), (from + step * perStep(dataView)) as u32, VALUES);
+        }
+        if (bits) packBits(scratch, count, depth);
+        else packValues(scratch, count, depth);
+        product(scratch, count, depth, bytes);
+      }
+    }
+  }
+}
+
+/** Active inputs alone. */
+export function sweepLists(fanout: usize, steps: i32, frame: usize): void {
+  const activity = load<u32>(fanout, Fanout.Activity) as usize;
+  const dataView = load<u32>(activity, Activity.Data) as usize;
   const targetView = load<u32>(fanout, Fanout.Target) as usize;
   const amplitude = origin(load<u32>(activity, Activity.Amplitude), frame);
   const weights = at(load<u32>(fanout, Fanout.Weight), frame);
   const ws = load<u32>(fanout, Fanout.WeightStride) as usize;
-  const vectors = load<u32>(load<u32>(fanout, Fanout.Columns) as usize, FanoutColumn.Vectors) as i32;
+  const bytes = (load<u32>(load<u32>(fanout, Fanout.Columns), FanoutColumn.Vectors) << 4) as usize;
   const rows = load<u32>(activity, Activity.Rows);
   const rowLength = load<u32>(activity, Activity.RowLength);
-  const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
   const rowWords = load<u32>(activity, Activity.RowWords);
-  const data = at(dataView, frame);
-  const target = at(targetView, frame);
+  const bits = load<u32>(activity, Activity.Kind) == ActivityKind.Bits;
+  const plain = bits && !amplitude;
   const dataStep = perStep(dataView);
   const targetStep = perStep(targetView);
-  for (let row: u32 = 0; row < rows; ++row) {
-    for (let first: u32 = 0; first < rowLength; first += 32) {
-      const index = (row * rowLength + first) as usize;
-      const chunk = weights + index * ws;
-      const count = min<u32>(rowLength - first, 32);
-      let t = target;
-      if (bits) {
-        let place = data + ((row * rowWords + (first >> 5)) << 2);
-        for (let step = 0; step < steps; ++step, t += targetStep, place += dataStep) {
-          let word = load<u32>(place);
-          if (amplitude) {
-            for (; word; word &= word - 1) {
-              const k = ctz(word) as usize;
-              addScaled(t, chunk + k * ws, load<f32>(amplitude + ((index + k) << 2)), vectors, 1, 0, 0);
+  const data = at(dataView, frame);
+  const target = at(targetView, frame);
+  const ends = at(load<u32>(fanout, Fanout.Scratch), frame) + MATRIX_SCRATCH;
+  const lists = ends + (SWEEP_STEPS << 2);
+  const listBytes: usize = (DEPTH as usize) << 3;
+  for (let start: u32 = 0; start < (steps as u32); start += SWEEP_STEPS) {
+    const count = min<u32>(SWEEP_STEPS, steps - start) as usize;
+    const to = target + start * targetStep;
+    for (let row: u32 = 0; row < rows; ++row) {
+      for (let first: u32 = 0; first < rowLength; first += DEPTH) {
+        const index = (row * rowLength + first) as usize;
+        const width = min<u32>(DEPTH, rowLength - first);
+        let from = data + start * dataStep + (bits ? (row * rowWords + (first >> 5)) << 2 : index << 2);
+        let entry = lists;
+        for (let step: usize = 0; step < count; ++step, from += dataStep) {
+          entry = lists + step * listBytes;
+          if (bits) {
+            for (let j: u32 = 0; j < width; j += 32) {
+              for (let word = load<u32>(from + (j >> 3)); word; word &= word - 1) {
+                const k = (j + ctz(word)) as usize;
+                store<u32>(entry, (k * ws) as u32);
+                if (plain) {
+                  entry += 4;
+                } else {
+                  store<f32>(entry, load<f32>(amplitude + ((index + k) << 2)), 4);
+                  entry += 8;
+                }
+              }
             }
-            continue;
+          } else {
+            for (let k: usize = 0; k < width; ++k) {
+              const x = load<f32>(from + (k << 2));
+              store<u32>(entry, (k * ws) as u32);
+              store<f32>(entry, x, 4);
+              entry += x != 0 ? 8 : 0;
+            }
           }
-          while (word) {
-            const a = chunk + (ctz(word) as usize) * ws;
-            word &= word - 1;
-            if (!word) {
-              add1(t, a, vectors, 1, 0, 0);
-              break;
-            }
-            const b = chunk + (ctz(word) as usize) * ws;
-            word &= word - 1;
-            if (!word) {
-              add2(t, a, b, vectors, 1, 0, 0);
-              break;
-            }
-            const c = chunk + (ctz(word) as usize) * ws;
-            word &= word - 1;
-            if (!word) {
-              add3(t, a, b, c, vectors, 1, 0, 0);
-              break;
-            }
-            const d = chunk + (ctz(word) as usize) * ws;
-            word &= word - 1;
-            add4(t, a, b, c, d, vectors, 1, 0, 0);
-          }
+          store<u32>(ends + (step << 2), entry as u32);
         }
-      } else {
-        let place = data + (index << 2);
-        for (let step = 0; step < steps; ++step, t += targetStep, place += dataStep) {
-          for (let k: usize = 0; k < count; ++k) {
-            const x = load<f32>(place + (k << 2));
-            if (x != 0) addScaled(t, chunk + k * ws, x, vectors, 1, 0, 0);
+        const chunk = weights + index * ws;
+        for (let o: usize = 0; o < bytes; ) {
+          const rest = bytes - o;
+          const wide: usize = rest >= 128 ? 128 : plain ? (rest >= 64 ? 64 : 16) : rest;
+          for (let step: usize = 0; step < count; ++step) {
+            const list = lists + step * listBytes;
+            const end = load<u32>(ends + (step << 2)) as usize;
+            const t = to + step * targetStep + o;
+            if (!plain) panel(list, end, chunk + o, t, t, wide);
+            else if (wide == 128) walk(list, end, chunk + o, t, 128);
+            else if (wide == 64) walk(list, end, chunk + o, t, 64);
+            else walk(list, end, chunk + o, t, 16);
           }
+          o += wide;
         }
       }
     }

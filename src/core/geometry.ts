@@ -1,4 +1,4 @@
-import { FanoutColumn, FanoutRow, NOWHERE } from "../../assembly/abi.ts";
+import { FanoutColumn, FanoutRow, NOWHERE, Window } from "../../assembly/abi.ts";
 
 /** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
 export interface Extent {
@@ -91,12 +91,22 @@ export interface FanoutGeometry {
   readonly weightLength: number;
   /** Stored position of weight `[o][c][ky][kx]` (flat index) or `[o][i]`. */
   readonly weightIndex: () => Int32Array;
+  /** A convolution seen from its outputs. */
+  readonly window?: WindowGeometry;
+  /** Bytes of scratch that dense activity needs, behind what the matrix product packs into. */
+  readonly scratch?: number;
   /** Vectors of a dense synapse onto few outputs, the rows of whose inputs lie `weightStride` apart. */
   readonly narrow?: number;
   /** Some input positions reach no output. */
   readonly gaps: boolean;
   /** Multiply-accumulates a step of the dense equivalent. */
   readonly operations: number;
+}
+
+/** What `synapse/window.ts` needs of a convolution; see the record `Window`. */
+export interface WindowGeometry {
+  readonly fields: Readonly<Record<number, number>>;
+  readonly places: Uint32Array;
 }
 
 /** Taps of one axis that input position `x` meets, grouped by phase so that each group is a run of neighbouring outputs. */
@@ -233,7 +243,31 @@ export function convGeometry(
     },
     gaps,
     operations: reached * inputs * outputs,
+    window: {
+      fields: {
+        [Window.Columns]: from.extent.width,
+        [Window.Channels]: from.channels,
+        [Window.Kernel]: kernel,
+        [Window.Stride]: stride,
+        [Window.Padding]: padding,
+        [Window.OutRows]: to.extent.height,
+        [Window.OutColumns]: to.extent.width,
+        [Window.CellBytes]: cells * 4,
+        [Window.Origin]: xs.low * cells * 4,
+        [Window.LowRow]: ys.low,
+        [Window.MostRuns]: Math.max(...ys.taps),
+      },
+      places: Uint32Array.from({ length: kernel }, (_, k) => ys.place(k)),
+    },
+    scratch: windowScratch(from, padding),
   };
+}
+
+/** The larger of a bordered plane of values and a list of all spikes with where each column begins. */
+function windowScratch({ rows, rowLength, channels, extent }: Layout, padding: number): number {
+  const plane = (rows + 2 * padding) * (rowLength + 2 * padding * channels);
+  const list = rows * (extent.width + 2 * padding + 1 + rowLength);
+  return 4 * Math.max(plane, list);
 }
 
 /** Fully connected from `from` to `to`. */

@@ -42,6 +42,7 @@ export class Plan {
   #writes: { address: number; words: Uint32Array }[] = [];
   #views = new Map<string, number>();
   #program: number[] = [];
+  #shared: { readonly fields: number[]; bytes: number } = { fields: [], bytes: 0 };
 
   constructor(base: number, ranks: number) {
     this.base = base;
@@ -65,6 +66,12 @@ export class Plan {
   perRank(bytes: number, strides: Strides = {}): number {
     const size = Math.ceil(bytes / 64) * 64;
     return this.view(this.take(size * this.ranks, 64), { ...strides, rank: size });
+  }
+
+  /** Writes into the word at `field` the view of scratch of at least `bytes`: a rank's own, shared by all who ask. */
+  shareScratch(field: number, bytes: number): void {
+    this.#shared.fields.push(field);
+    this.#shared.bytes = Math.max(this.#shared.bytes, bytes);
   }
 
   /** A record of `size` bytes with `fields` at their byte offsets, 0 elsewhere. */
@@ -128,6 +135,9 @@ export class Plan {
 
   /** Places the program behind the rest. */
   finish(): Program {
+    const { fields, bytes } = this.#shared;
+    const scratch = fields.length > 0 ? this.perRank(bytes) : 0;
+    for (const field of fields) this.preset(field, [scratch]);
     const words = Uint32Array.from(this.#program);
     return { address: this.table(words), words: words.length };
   }

@@ -287,7 +287,7 @@ class Part {
 
     const source = before?.activity ?? stem.activity;
     const send = (target: number) =>
-      stem.fanout(source, geometry, stage.weight, target, before?.delivered ?? 0);
+      stem.fanout(source, geometry, stage.weight, target, before?.delivered ?? 0, sweeps.own);
     this.synapse = { forward: send(this.#field), backward: train ? send(this.#delta) : 0 };
 
     const end = this.#transits(stem.activityOf(layout, bits.view, 0), delivered, bits.view);

@@ -10,13 +10,16 @@ import {
   Fanout,
   Frame,
   Latency,
+  MATRIX_SCRATCH,
   Op,
   Output,
   Poisson,
   Route,
   Smooth,
   Stream,
+  SWEEP_SCRATCH,
   TimesEncoder,
+  Window,
 } from "../../assembly/abi.ts";
 import {
   convGeometry,
@@ -506,16 +509,20 @@ export class Stem {
     return this.plan.view(gradients + gradientOffsets[i], { block: whole ? 0 : blockBytes });
   }
 
-  /** Fanout record: `target` is a view of accumulators or deltas, `delivered` of the presynaptic G (0 if not needed). */
+  /**
+   * Fanout record: `target` is a view of accumulators or deltas, `delivered` of the presynaptic G (0 if not needed).
+   * `sweeps`: its instructions take all steps at once.
+   */
   fanout(
     activity: number,
     geometry: FanoutGeometry,
     parameter: number,
     target: number,
     delivered: number,
+    sweeps = false,
   ): number {
     const { plan } = this;
-    return plan.record(Fanout.Size, {
+    const record = plan.record(Fanout.Size, {
       [Fanout.Activity]: activity,
       [Fanout.Columns]: plan.table(geometry.columns),
       [Fanout.RowTable]: plan.table(geometry.rows),
@@ -526,7 +533,17 @@ export class Stem {
       [Fanout.WeightStride]: geometry.weightStride,
       [Fanout.Delivered]: delivered,
       [Fanout.Narrow]: geometry.narrow ?? 0,
+      [Fanout.Window]: this.#window(geometry),
     });
+    const { scratch = sweeps ? SWEEP_SCRATCH : 0 } = geometry;
+    if (scratch) plan.shareScratch(record + Fanout.Scratch, MATRIX_SCRATCH + scratch);
+    return record;
+  }
+
+  #window({ window }: FanoutGeometry): number {
+    if (!window) return 0;
+    const places = this.plan.table(window.places);
+    return this.plan.record(Window.Size, { ...window.fields, [Window.Places]: places });
   }
 
   /** Route record, likewise. */

@@ -1,0 +1,158 @@
+// Kernels that are chosen by density give the same bits: events, lists, dense products; with SIMD and without.
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Source, Synapse } from "../../bench/kernels/synapse.ts";
+import {
+  convGeometry,
+  convolved,
+  denseGeometry,
+  type FanoutGeometry,
+  Layout,
+} from "../../src/core/geometry.ts";
+import { compile } from "./compile.ts";
+
+const SOURCE = `
+export { fanoutForward } from "./assembly/synapse/fanout";
+export { sweepForward, sweepLists, sweepProduct } from "./assembly/synapse/sweep";
+export { gather, windowProduct } from "./assembly/synapse/window";
+`;
+
+interface Kernels {
+  fanoutForward(fanout: number, frame: number): void;
+  sweepForward(fanout: number, steps: number, frame: number): void;
+  sweepLists(fanout: number, steps: number, frame: number): void;
+  sweepProduct(fanout: number, steps: number, frame: number): void;
+  gather(fanout: number, window: number, data: number, frame: number): void;
+  windowProduct(fanout: number, window: number, data: number, amplitude: number, frame: number): void;
+}
+
+type Core = Awaited<ReturnType<typeof compile<Kernels>>>;
+let simd: Core;
+let scalar: Core;
+beforeAll(async () => {
+  [simd, scalar] = await Promise.all([compile<Kernels>(SOURCE, true), compile<Kernels>(SOURCE, false)]);
+}, 120_000);
+
+const kinds = fc.constantFrom<Source["kind"]>("bits", "values", "amplitude");
+const density = fc.constantFrom(0.02, 0.2, 0.5, 0.9, 1);
+
+/** Uniform numbers from a seed. */
+function numbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Currents after `run`, as bits, of the same weights, activity and first currents each time. */
+function currents(
+  core: Core,
+  source: Source,
+  geometry: FanoutGeometry,
+  dense: number,
+  seed: number,
+  run: (exports: Kernels, synapse: Synapse) => void,
+): Int32Array {
+  const synapse = new Synapse(core.memory, source, geometry);
+  const next = numbers(seed);
+  synapse.fill(dense, next);
+  if (synapse.amplitude) {
+    const factors = new Float32Array(core.memory.buffer, synapse.amplitude, source.layout.length);
+    for (let i = 0; i < factors.length; i++) factors[i] = next() - 0.5;
+  }
+  for (const array of [synapse.weights, synapse.target]) {
+    for (let i = 0; i < array.length; i++) array[i] = next() - 0.5;
+  }
+  run(core.exports, synapse);
+  return new Int32Array(synapse.target.slice().buffer);
+}
+
+describe("kernels", () => {
+  it("of a convolution", () => {
+    const side = fc.integer({ min: 1, max: 9 });
+    const cases = fc.record({
+      kind: kinds,
+      channels: fc.integer({ min: 1, max: 40 }),
+      out: fc.integer({ min: 1, max: 70 }),
+      height: side,
+      width: side,
+      kernel: fc.integer({ min: 1, max: 5 }),
+      stride: fc.integer({ min: 1, max: 3 }),
+      padding: fc.integer({ min: 0, max: 3 }),
+      pad: fc.boolean(),
+      density,
+      seed: fc.nat(),
+    });
+    const property = fc.property(
+      cases,
+      ({ kind, channels, out, height, width, kernel, stride, padding, pad, density, seed }) => {
+        fc.pre(kernel <= Math.min(height, width) + 2 * padding);
+        const from = new Layout({ channels, height, width }, pad);
+        const rows = convolved(height, kernel, stride, padding);
+        const columns = convolved(width, kernel, stride, padding);
+        const to = new Layout({ channels: out, height: rows, width: columns }, true);
+        const geometry = convGeometry(from, to, kernel, stride, padding);
+        const source: Source = { layout: from, steps: 1, kind };
+        const ways: ((core: Kernels, synapse: Synapse) => void)[] = [
+          (core, { events, frame }) => core.fanoutForward(events, frame),
+          (core, { fanout, frame }) => core.fanoutForward(fanout, frame),
+          (core, { fanout, window, data, amplitude, frame }) =>
+            core.windowProduct(fanout, window, data, amplitude, frame),
+        ];
+        if (kind === "bits")
+          ways.push((core, { fanout, window, data, frame }) => core.gather(fanout, window, data, frame));
+        const found = ways.map((way) =>
+          [simd, scalar].map((core) => inner(currents(core, source, geometry, density, seed, way))),
+        );
+        for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+
+        /** Real outputs: what lies in the border is of no meaning. */
+        function inner(all: Int32Array): Int32Array {
+          const { origin, stride: rowBytes } = geometry.target;
+          return Int32Array.from({ length: to.length }, (_, i) => {
+            const y = Math.floor(i / to.rowLength);
+            return all[(origin + y * rowBytes) / 4 + (i % to.rowLength)];
+          });
+        }
+      },
+    );
+    fc.assert(property, { numRuns: 60 });
+  });
+
+  it("of a dense synapse over all steps", () => {
+    const cases = fc.record({
+      kind: kinds,
+      channels: fc.integer({ min: 1, max: 300 }),
+      height: fc.integer({ min: 1, max: 3 }),
+      width: fc.integer({ min: 1, max: 3 }),
+      out: fc.integer({ min: 1, max: 90 }),
+      steps: fc.integer({ min: 1, max: 40 }),
+      density,
+      seed: fc.nat(),
+    });
+    const property = fc.property(cases, ({ kind, channels, height, width, out, steps, density, seed }) => {
+      const layout = new Layout({ channels, height, width }, true);
+      const geometry = denseGeometry(layout, new Layout({ channels: out, height: 1, width: 1 }, true));
+      const source: Source = { layout, steps, kind };
+      const ways: ((core: Kernels, synapse: Synapse) => void)[] = [
+        (core, synapse) => {
+          for (let step = 0; step < steps; step++) {
+            synapse.step = step;
+            core.fanoutForward(synapse.events, synapse.frame);
+          }
+          synapse.step = 0;
+        },
+        (core, { fanout, frame }) => core.sweepForward(fanout, steps, frame),
+        (core, { fanout, frame }) => core.sweepLists(fanout, steps, frame),
+      ];
+      if (kind !== "amplitude")
+        ways.push((core, { fanout, frame }) => core.sweepProduct(fanout, steps, frame));
+      const found = ways.map((way) =>
+        [simd, scalar].map((core) => currents(core, source, geometry, density, seed, way)),
+      );
+      for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+    });
+    fc.assert(property, { numRuns: 60 });
+  });
+});
