@@ -198,15 +198,16 @@ export const enum Window {
   LowRow = 36, // target rows in front of the first real one
   MostRuns = 40,
   Places = 44, // table of u32 [kernel]: place of each tap among the stored ones
-  Size = 48,
+  RealChannels = 48, // those of the input that have weights
+  Size = 52,
 }
 
 /** Bytes at the start of the scratch for dense activity that synapse/matrix.ts packs into. */
 export const MATRIX_SCRATCH = 142592;
 
-/** Steps whose activity synapse/sweep.ts lists at a time, and bytes of the lists behind MATRIX_SCRATCH. */
-export const SWEEP_STEPS = 32;
-export const SWEEP_SCRATCH = 128 + 32 * 256 * 8;
+/** Of lists that synapse/sweep.ts makes in its stead: steps and inputs at a time. */
+export const SWEEP_STEPS = 16;
+export const SWEEP_INPUTS = 1024;
 
 export const enum FanoutColumn {
   Target = 0, // byte offset of the first run

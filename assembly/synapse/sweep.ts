@@ -3,16 +3,16 @@
 //   forward   I_t,j += w_ij · x_t,i       inputs ascending in every chain, as in fanout.ts: the same bits
 //   backward  G_t,i  = Σ_j w_ij · D_t,j   where x_t,i is not 0
 //             dw_ij += D_t,j · x_t,i      steps descending
-// Large matrices are bound by the memory that holds them. Forward, 256 rows of weights at a time meet the activity of many
-// steps, 32 outputs at a time in registers, while that panel is in the innermost caches; where most inputs are active, the
-// product of matrix.ts takes over. Backward, 32 rows at a time meet every step.
+// Large matrices are bound by the memory that holds them. Forward, the active inputs of many steps are listed and meet a
+// panel of 32 outputs, whose sums are in registers, while its weights are in the second-level cache; where most inputs are
+// active, the product of matrix.ts takes over. Backward, 32 rows of weights at a time meet every step.
 
-import { Activity, ActivityKind, BackwardFlags, Fanout, FanoutColumn, Frame, MATRIX_SCRATCH, SWEEP_STEPS, View } from "../abi";
+import { Activity, ActivityKind, BackwardFlags, Fanout, FanoutColumn, Frame, SWEEP_INPUTS, SWEEP_STEPS, View } from "../abi";
 import { at } from "../view";
 import { panel } from "./direct";
 import { add1, addScaled, dot, dotAdd, dotAddScaled, pair } from "./fanout";
 import { COLUMNS, DEPTH, HEIGHT, packBits, packValues, product, ROWS, VALUES, WEIGHTS } from "./matrix";
-import { countBits, countValues, DENSE_BITS, DENSE_VALUES, walk } from "./window";
+import { countBits, countValues, DENSE_BITS, DENSE_VALUES, walk128, walk16, walk64 } from "./window";
 
 /** Bytes between steps of a view. */
 @inline
@@ -103,16 +103,16 @@ export function sweepLists(fanout: usize, steps: i32, frame: usize): void {
   const targetStep = perStep(targetView);
   const data = at(dataView, frame);
   const target = at(targetView, frame);
-  const ends = at(load<u32>(fanout, Fanout.Scratch), frame) + MATRIX_SCRATCH;
+  const ends = at(load<u32>(fanout, Fanout.Scratch), frame);
   const lists = ends + (SWEEP_STEPS << 2);
-  const listBytes: usize = (DEPTH as usize) << 3;
+  const listBytes: usize = SWEEP_INPUTS << 3;
   for (let start: u32 = 0; start < (steps as u32); start += SWEEP_STEPS) {
     const count = min<u32>(SWEEP_STEPS, steps - start) as usize;
     const to = target + start * targetStep;
     for (let row: u32 = 0; row < rows; ++row) {
-      for (let first: u32 = 0; first < rowLength; first += DEPTH) {
+      for (let first: u32 = 0; first < rowLength; first += SWEEP_INPUTS) {
         const index = (row * rowLength + first) as usize;
-        const width = min<u32>(DEPTH, rowLength - first);
+        const width = min<u32>(SWEEP_INPUTS, rowLength - first);
         let from = data + start * dataStep + (bits ? (row * rowWords + (first >> 5)) << 2 : index << 2);
         let entry = lists;
         for (let step: usize = 0; step < count; ++step, from += dataStep) {
@@ -149,9 +149,9 @@ export function sweepLists(fanout: usize, steps: i32, frame: usize): void {
             const end = load<u32>(ends + (step << 2)) as usize;
             const t = to + step * targetStep + o;
             if (!plain) panel(list, end, chunk + o, t, t, wide);
-            else if (wide == 128) walk(list, end, chunk + o, t, 128);
-            else if (wide == 64) walk(list, end, chunk + o, t, 64);
-            else walk(list, end, chunk + o, t, 16);
+            else if (wide == 128) walk128(list, end, chunk + o, t);
+            else if (wide == 64) walk64(list, end, chunk + o, t);
+            else walk16(list, end, chunk + o, t);
           }
           o += wide;
         }

@@ -11,11 +11,11 @@ import { Activity, ActivityKind, Fanout, FanoutColumn, FanoutRow, MATRIX_SCRATCH
 import { at } from "../view";
 import { COLUMNS, DEPTH, HEIGHT, packValues, product, ROWS, VALUES, WEIGHTS } from "./matrix";
 
-/** Percent of the inputs, active, from which the dense product wins: spikes, real values. */
+/** Percent of the inputs, active, from which the dense product wins: spikes, each counting 1, and values. */
 export const DENSE_BITS: u64 = 75;
 export const DENSE_VALUES: u64 = 40;
 
-/** Spikes in an output's part of an input row from which lists beat scattering. */
+/** Spikes in an output's part of an input row from which lists beat scattering; lists beat the dense product too. */
 const STRETCH: u64 = 6;
 
 /** Currents of one step, if this way is the better one; false if nothing has been done. */
@@ -27,18 +27,14 @@ export function windowForward(fanout: usize, window: usize, frame: usize): bool 
   const data = at(load<u32>(activity, Activity.Data), frame);
   const amplitude = load<u32>(activity, Activity.Amplitude) as usize;
   const all = (rows as u64) * rowLength;
-  if (kind == ActivityKind.Values) {
-    if ((countValues(data, all as usize) as u64) * 100 < all * DENSE_VALUES) return false;
-    windowProduct(fanout, window, data, 0, frame);
-    return true;
-  }
-  const active = countBits(data, rows * load<u32>(activity, Activity.RowWords)) as u64;
-  if (active * 100 >= all * (amplitude ? DENSE_VALUES : DENSE_BITS)) {
+  const spikes = kind == ActivityKind.Bits;
+  const active = (spikes ? countBits(data, rows * load<u32>(activity, Activity.RowWords)) : countValues(data, all as usize)) as u64;
+  if (!spikes || amplitude) {
+    if (active * 100 < all * DENSE_VALUES) return false;
     windowProduct(fanout, window, data, amplitude ? at(amplitude, frame) : 0, frame);
     return true;
   }
-  const columns = (rows as u64) * load<u32>(window, Window.Columns);
-  if (amplitude || active * load<u32>(window, Window.Kernel) < columns * STRETCH) return false;
+  if (active * load<u32>(window, Window.Kernel) < (rows as u64) * load<u32>(window, Window.Columns) * STRETCH) return false;
   gather(fanout, window, data, frame);
   return true;
 }
@@ -81,7 +77,7 @@ export function gather(fanout: usize, window: usize, data: usize, frame: usize):
   const channels = load<u32>(window, Window.Channels);
   const padding = load<u32>(window, Window.Padding);
   const columns = load<u32>(fanout, Fanout.Columns) as usize;
-  const starts = at(load<u32>(fanout, Fanout.Scratch), frame) + MATRIX_SCRATCH;
+  const starts = at(load<u32>(fanout, Fanout.Scratch), frame);
   const startBytes = ((width + 2 * padding + 1) as usize) << 2;
   let start = starts;
   let entry = starts + rows * startBytes;
@@ -147,15 +143,32 @@ function gatherPanel(
       for (let x: u32 = 0; x < outColumns; ++x, at += step, t += cell, w += cell) {
         const entry = load<u32>(at) as usize;
         const end = load<u32>(at + kernel) as usize;
-        if (entry != end) walk(entry, end, w, t, bytes);
+        if (entry == end) continue;
+        if (bytes == 128) walk128(entry, end, w, t);
+        else if (bytes == 64) walk64(entry, end, w, t);
+        else walk16(entry, end, w, t);
       }
     }
   }
 }
 
-/** The `bytes` (128, 64 or 16) at t += those at w + entry, for every entry of [entry, end). */
+/** 32 sums at t += those at w + entry, for every entry of [entry, end). */
+export function walk128(entry: usize, end: usize, w: usize, t: usize): void {
+  walk(entry, end, w, t, 128);
+}
+
+/** Sixteen. */
+export function walk64(entry: usize, end: usize, w: usize, t: usize): void {
+  walk(entry, end, w, t, 64);
+}
+
+/** Four. */
+export function walk16(entry: usize, end: usize, w: usize, t: usize): void {
+  walk(entry, end, w, t, 16);
+}
+
 @inline
-export function walk(entry: usize, end: usize, w: usize, t: usize, bytes: usize): void {
+function walk(entry: usize, end: usize, w: usize, t: usize, bytes: usize): void {
   if (ASC_FEATURE_SIMD) {
     let a = v128.load(t);
     let b = bytes > 16 ? v128.load(t, 16) : a;
@@ -238,13 +251,14 @@ export function windowProduct(fanout: usize, window: usize, data: usize, amplitu
     }
   }
 
-  const all = kernel * kernel * channels;
+  const real = load<u32>(window, Window.RealChannels);
+  const all = kernel * kernel * real;
   const outputs = outRows * outColumns;
   for (let first: u32 = 0; first < all; first += DEPTH) {
     const depth = min<u32>(DEPTH, all - first);
     for (let k: u32 = 0; k < depth; ++k) {
-      const tap = (first + k) / channels;
-      const c = first + k - tap * channels;
+      const tap = (first + k) / real;
+      const c = first + k - tap * real;
       const ky = tap / kernel;
       const kx = tap - ky * kernel;
       store<u32>(scratch + (k << 2), ky * planeRow + ((kx * channels + c) << 2), COLUMNS);

@@ -6,7 +6,6 @@ import {
   Fanout,
   Frame,
   MATRIX_SCRATCH,
-  SWEEP_SCRATCH,
   Window,
 } from "../../assembly/abi.ts";
 import type { FanoutGeometry, Layout } from "../../src/core/geometry.ts";
@@ -80,7 +79,7 @@ export class Synapse {
       });
     this.fanout = record(this.window);
     this.events = record(0);
-    plan.shareScratch(this.fanout + Fanout.Scratch, MATRIX_SCRATCH + (geometry.scratch ?? SWEEP_SCRATCH));
+    plan.shareScratch(this.fanout + Fanout.Scratch, geometry.scratch ?? MATRIX_SCRATCH);
     plan.finish();
     const pages = Math.ceil((plan.base + plan.bytes) / 65536) - memory.buffer.byteLength / 65536;
     if (pages > 0) memory.grow(pages);

@@ -1,4 +1,4 @@
-import { FanoutColumn, FanoutRow, NOWHERE, Window } from "../../assembly/abi.ts";
+import { FanoutColumn, FanoutRow, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
 
 /** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
 export interface Extent {
@@ -93,7 +93,7 @@ export interface FanoutGeometry {
   readonly weightIndex: () => Int32Array;
   /** A convolution seen from its outputs. */
   readonly window?: WindowGeometry;
-  /** Bytes of scratch that dense activity needs, behind what the matrix product packs into. */
+  /** Bytes of scratch that dense activity needs. */
   readonly scratch?: number;
   /** Vectors of a dense synapse onto few outputs, the rows of whose inputs lie `weightStride` apart. */
   readonly narrow?: number;
@@ -247,6 +247,7 @@ export function convGeometry(
       fields: {
         [Window.Columns]: from.extent.width,
         [Window.Channels]: from.channels,
+        [Window.RealChannels]: inputs,
         [Window.Kernel]: kernel,
         [Window.Stride]: stride,
         [Window.Padding]: padding,
@@ -263,11 +264,11 @@ export function convGeometry(
   };
 }
 
-/** The larger of a bordered plane of values and a list of all spikes with where each column begins. */
+/** A bordered plane of values behind what the matrix product packs into, or a list of all spikes and of each column's start. */
 function windowScratch({ rows, rowLength, channels, extent }: Layout, padding: number): number {
   const plane = (rows + 2 * padding) * (rowLength + 2 * padding * channels);
   const list = rows * (extent.width + 2 * padding + 1 + rowLength);
-  return 4 * Math.max(plane, list);
+  return Math.max(MATRIX_SCRATCH + 4 * plane, 4 * list);
 }
 
 /** Fully connected from `from` to `to`. */

@@ -17,7 +17,6 @@ import {
   Route,
   Smooth,
   Stream,
-  SWEEP_SCRATCH,
   TimesEncoder,
   Window,
 } from "../../assembly/abi.ts";
@@ -535,8 +534,8 @@ export class Stem {
       [Fanout.Narrow]: geometry.narrow ?? 0,
       [Fanout.Window]: this.#window(geometry),
     });
-    const { scratch = sweeps ? SWEEP_SCRATCH : 0 } = geometry;
-    if (scratch) plan.shareScratch(record + Fanout.Scratch, MATRIX_SCRATCH + scratch);
+    const { scratch = sweeps ? MATRIX_SCRATCH : 0 } = geometry;
+    if (scratch) plan.shareScratch(record + Fanout.Scratch, scratch);
     return record;
   }
 
