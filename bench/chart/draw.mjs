@@ -5,8 +5,10 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CHART, readResults } from "../lib/report.mjs";
+import { readResults } from "../lib/results.mjs";
 
+/** Ratios of all workloads. */
+export const CHART = new URL("../results/ratios.svg", import.meta.url);
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 /** Draws the ratios of all saved results; says why where it cannot. */
@@ -19,7 +21,7 @@ export async function drawChart(say) {
     const Plot = await import("@observablehq/plot");
     const { parseHTML } = await import("linkedom");
     const { document } = parseHTML("<html><body></body></html>");
-    await writeFile(CHART, svg(Plot, document, await readResults()));
+    await writeFile(CHART, svg(Plot, document, await readResults("speed")));
   } catch (error) {
     say(`no chart: ${error.message.split("\n", 1)[0]}`);
   }

@@ -3,36 +3,40 @@ import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const WARM_UP_ROUNDS = 3;
-const MIN_ROUNDS = 5;
-const MAX_ROUNDS = 50;
+const MIN_ROUNDS = 3;
+const MAX_ROUNDS = 1000;
 /** Idle threads of a peer's pool spin for a moment after their work; they must not do it in the next side's time. */
 const PAUSE_MS = 20;
 
 /**
- * Runs the sides in turn for about `seconds`, after rounds that do not count.
+ * Runs the sides in turn for about `seconds`, after rounds that do not count. Slow ones warm up for one round.
  *
- * @param sides each with `run`, which does one step and answers `{ ms }`, with `cpu_ms` where another process does it
+ * @param sides each with `run`, which does one step and answers `{ ms }`, with `cpu_ms` where another process does it; and
+ *   `rounds`, if it is so slow that more would not be worth the wait
  * @returns `timed`: the sides, each with its `times`; `others`: share of the processors that other processes took
  */
 export async function measure(sides, seconds) {
-  const timed = sides.map((side) => ({ ...side, times: [] }));
-  let peers = 0;
-  const once = async (keep) => {
+  const timed = sides.map((side) => ({ ...side, times: [], warm: 0 }));
+  for (let round = 0; round < WARM_UP_ROUNDS; round++) {
     for (const side of timed) {
+      if (round > 0 && (side.rounds !== undefined || side.warm > Math.max(2, seconds / 4) * 1e3)) continue;
       await sleep(PAUSE_MS);
-      const { ms, cpu_ms = 0 } = await side.run();
-      if (!keep) continue;
-      side.times.push(ms);
-      peers += cpu_ms;
+      side.warm += (await side.run()).ms;
     }
-  };
-  for (let round = 0; round < WARM_UP_ROUNDS; round++) await once(false);
+  }
+  let peers = 0;
   const start = performance.now();
   const own = process.cpuUsage();
   const before = processorTimes();
   for (let round = 0; round < MAX_ROUNDS; round++) {
     if (round >= MIN_ROUNDS && performance.now() - start > seconds * 1e3) break;
-    await once(true);
+    for (const side of timed) {
+      if (side.times.length === side.rounds) continue;
+      await sleep(PAUSE_MS);
+      const { ms, cpu_ms = 0 } = await side.run();
+      side.times.push(ms);
+      peers += cpu_ms;
+    }
   }
   const after = processorTimes();
   const { user, system } = process.cpuUsage(own);
@@ -55,4 +59,10 @@ export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The smallest value that at least `share` of all do not exceed. */
+export function percentile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }

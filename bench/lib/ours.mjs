@@ -11,7 +11,7 @@ export class Ours {
     ours.#network = await create(library, { ...workload.network(library), seed: 1 }, threads);
     ours.threads = ours.#network.threads ?? 1;
     ours.#data = workload.data(workload.batch);
-    ours.#first = ours.#data.inputs.slice(0, ours.#data.inputs.length / workload.batch);
+    ours.#first = ours.#sample(1);
     const steps = ours.#network.fit(ours.#data, {
       epochs: 1_000_000,
       batchSize: workload.batch,
@@ -20,6 +20,12 @@ export class Ours {
     });
     ours.#steps = steps[Symbol.asyncIterator]();
     return ours;
+  }
+
+  /** The first samples of the batch. */
+  #sample(count) {
+    const { inputs } = this.#data;
+    return inputs.subarray(0, (inputs.length / this.batch) * count);
   }
 
   /** Weights, pictures and labels as a safetensors file. */
@@ -44,6 +50,12 @@ export class Ours {
   /** One forward pass of a single sample. */
   latency() {
     return timed(() => this.#network.predict(this.#first));
+  }
+
+  /** Loss of the batch's first samples; before the first training step only. */
+  async loss(count) {
+    const { loss } = await this.#network.gradients(this.#sample(count), this.#data.labels.subarray(0, count));
+    return loss;
   }
 
   /** Spikes a neuron and step, layer by layer. */

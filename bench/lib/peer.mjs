@@ -5,42 +5,40 @@ import { fileURLToPath } from "node:url";
 
 const PYTHONS = [process.env.PYTHON, "python3", "/usr/bin/python3"].filter(Boolean);
 
-const COMMANDS = {
-  torch: (workload, threads, start) => {
-    const script = fileURLToPath(new URL("../peers/torch_peer.py", import.meta.url));
-    const environment = { OMP_NUM_THREADS: String(threads) };
-    const args = [script, workload, "--threads", String(threads), "--start", start];
-    return PYTHONS.map((python) => ({ file: python, args, environment }));
-  },
-};
+/** Interpreters to try in turn. */
+const interpreters = (script) => (script.endsWith(".py") ? [...new Set(PYTHONS)] : [process.execPath]);
 
 /**
  * Starts a peer; `{ skip }` with the reason if it cannot run here.
  *
+ * @param script file in bench/peers/
  * @param start file with the weights, pictures and labels to begin with
  */
 export async function startPeer({ script, workload }, threads, start) {
-  const reasons = new Set();
-  for (const command of COMMANDS[script](workload, threads, start)) {
-    const peer = new Peer(command);
+  const file = fileURLToPath(new URL(`../peers/${script}`, import.meta.url));
+  const args = [file, workload, "--threads", String(threads), "--start", start];
+  const reasons = [];
+  for (const interpreter of interpreters(script)) {
+    const peer = new Peer(interpreter, args, { OMP_NUM_THREADS: String(threads) });
     const hello = await peer.next().catch((error) => ({ skip: error.message }));
     if (hello.ready !== undefined) {
       peer.ready = hello.ready;
       return peer;
     }
-    reasons.add(`${command.file}: ${hello.skip}`);
+    reasons.push(script.endsWith(".py") ? `${interpreter}: ${hello.skip}` : hello.skip);
     await peer.close();
   }
-  return { skip: [...reasons].join("; ") };
+  return { skip: reasons.join("; ") };
 }
 
 class Peer {
+  /** What it said when it was: `peer` (name and version), `threads`, `batch`. */
+  ready;
   #child;
-  #lines;
   #waiting;
   #ended;
 
-  constructor({ file, args, environment }) {
+  constructor(file, args, environment) {
     this.#child = spawn(file, args, {
       stdio: ["pipe", "pipe", "inherit"],
       env: { ...process.env, ...environment },
@@ -53,8 +51,9 @@ class Peer {
     });
     // A peer that has died refuses what is written to it; its end is reported where the answer is awaited.
     this.#child.stdin.on("error", () => {});
-    this.#lines = createInterface({ input: this.#child.stdout });
-    this.#lines.on("line", (line) => this.#waiting?.(line));
+    const lines = createInterface({ input: this.#child.stdout });
+    // What a library prints of itself is no answer.
+    lines.on("line", (line) => line.startsWith("{") && this.#waiting?.(line));
   }
 
   /** The next line that the peer writes. */

@@ -9,16 +9,19 @@ word read from standard input one answer:
     infer     one forward pass of the batch, encoding included                     -> {"ms": ..., "cpu_ms": ...}
     latency   one forward pass of a single sample                                  -> {"ms": ..., "cpu_ms": ...}
     rates     spikes a neuron and step of every spiking layer, and the input's     -> {"rates": {...}}
+    loss      the loss of the batch as training sees it; nothing changes          -> {"loss": ...}
 
 `ms` is the time on the wall, `cpu_ms` that of all threads together.
 
 With --start FILE (safetensors) weights, pictures (`input`) and labels (`label`) are those of the file, so that both sides
-of a comparison begin with the same network on the same batch; without it they are drawn at random.
+of a comparison begin with the same network on the same batch (of which a smaller --batch takes the first samples);
+without it they are drawn at random.
 
 The workloads are written the way such networks are written in PyTorch today: a loop over steps, convolutions and
 products from the library, autograd. Nothing is recorded while a step is timed.
 """
 import argparse
+import copy
 import json
 import math
 import sys
@@ -140,7 +143,24 @@ class LeePool:
         return spikes
 
 
-class Lee:
+class Workload:
+    """What most have in common: one update a batch."""
+
+    def train(self):
+        loss = self.loss()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def put(start, places):
+    """Parameters from the tensors of these names."""
+    with torch.no_grad():
+        for name, parameter in places.items():
+            parameter.copy_(start[name])
+
+
+class Lee(Workload):
     """LeNet 20C5p2-2A-50C5p2-2A-200-10, leak 0.99, Poisson input of probability x / 2, SGD."""
     steps, leak = 50, 0.99
 
@@ -151,9 +171,7 @@ class Lee:
         self.targets = targets(torch.randint(0, 10, (batch,)))
 
     def begin(self, start):
-        with torch.no_grad():
-            for weight, name in zip(self.weights, ("layer0", "layer2", "layer4", "layer5")):
-                weight.copy_(start[f"{name}.weight"])
+        put(start, {f"layer{i}.weight": weight for i, weight in zip((0, 2, 4, 5), self.weights)})
         self.images, self.targets = start["input"], targets(start["label"].long())
 
     def forward(self, images, meter=None):
@@ -176,11 +194,8 @@ class Lee:
             neuron.close()
         return answer / self.steps
 
-    def train(self):
-        loss = ((self.forward(self.images) - self.targets) ** 2).sum()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+    def loss(self):
+        return ((self.forward(self.images) - self.targets) ** 2).sum()
 
 
 # ---------------------------------------------------------------- bpsta
@@ -200,7 +215,7 @@ class BpstaNeuron:
         return spikes
 
 
-class Bpsta:
+class Bpsta(Workload):
     """32C3p1-BN-ReLU-MP2-64C3p1-BN-ReLU-AP2-10x10, the image shown at every one of 8 steps, AdamW."""
     steps, tuned = 8, False
 
@@ -213,6 +228,11 @@ class Bpsta:
         self.normalisers = (self.norm1, self.norm2)
         self.images = images(batch, 1, 28, 28)
         self.targets = targets(torch.randint(0, 10, (batch,)))
+
+    def begin(self, start):
+        modules = {"layer0": self.conv1, "layer0.norm": self.norm1, "layer2": self.conv2, "layer2.norm": self.norm2, "layer4": self.dense}
+        put(start, {f"{name}.{part}": getattr(module, part) for name, module in modules.items() for part in ("weight", "bias")})
+        self.images, self.targets = start["input"], targets(start["label"].long())
 
     def first_current(self, images):
         return F.relu(self.norm1(self.conv1(images)))
@@ -227,20 +247,22 @@ class Bpsta:
             c = neuron3.step(self.dense(F.avg_pool2d(b, 2).flatten(1)))
             answer = answer + c.reshape(-1, 10, 10).mean(2)
             if meter:
-                for name, spikes in (("input", images), ("layer3", a), ("layer8", b), ("layer11", c)):
+                for name, spikes in (("layer0", a), ("layer2", b), ("layer4", c)):
                     meter.add(name, spikes)
         return answer / self.steps
 
-    def train(self):
-        loss = ((self.forward(self.images) - self.targets) ** 2).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+    def loss(self):
+        return ((self.forward(self.images) - self.targets) ** 2).mean()
 
 
 class BpstaTuned(Bpsta):
-    """The first layer's current is the same at every step: computed once."""
+    """The first layer's current is the same at every step: computed once. Its running statistics, updated once a batch,
+    take the step that one update at every time step would have come to."""
     tuned = True
+
+    def __init__(self, batch):
+        super().__init__(batch)
+        self.norm1.momentum = 1 - (1 - self.norm1.momentum) ** self.steps
 
 
 # ---------------------------------------------------------------- decolle
@@ -261,8 +283,8 @@ class LocalSpike(torch.autograd.Function):
 class DecolleLayer:
     alpha, beta, rho, refractory = 0.97, 0.92, 0.65, 1.0
 
-    def __init__(self, weight, bias, readout):
-        self.weight, self.bias, self.readout = weight, bias, readout
+    def __init__(self, weight, bias, readout, readout_bias):
+        self.weight, self.bias, self.readout, self.readout_bias = weight, bias, readout, readout_bias
         self.p = self.q = self.r = self.s = None
 
     def step(self, x):
@@ -275,7 +297,7 @@ class DecolleLayer:
         u = self.p @ self.weight.t() + self.bias + self.r
         spikes = LocalSpike.apply(u)
         self.s = spikes.detach()
-        return self.s, spikes @ self.readout.t()
+        return self.s, spikes @ self.readout.t() + self.readout_bias
 
 
 class Decolle:
@@ -287,12 +309,19 @@ class Decolle:
         self.weights = [(torch.randn(o, i) * 2 / math.sqrt(i)).requires_grad_() for i, o in zip(sizes, sizes[1:])]
         self.biases = [torch.zeros(o, requires_grad=True) for o in sizes[1:]]
         self.readouts = [torch.randn(10, o) * 0.5 / math.sqrt(o) for o in sizes[1:]]
+        self.readout_biases = [torch.zeros(10) for _ in sizes[1:]]
         self.optimizer = torch.optim.Adamax(self.weights + self.biases, lr=1e-3, betas=(0.0, 0.95))
         self.images = images(batch, 784)
         self.targets = targets(torch.randint(0, 10, (batch,)))
 
+    def begin(self, start):
+        for part, tensors in (("weight", self.weights), ("bias", self.biases), ("readout_weight", self.readouts),
+                              ("readout_bias", self.readout_biases)):
+            put(start, {f"layer{i}.{part}": tensor for i, tensor in enumerate(tensors)})
+        self.images, self.targets = start["input"], targets(start["label"].long())
+
     def layers(self):
-        return [DecolleLayer(*parts) for parts in zip(self.weights, self.biases, self.readouts)]
+        return [DecolleLayer(*parts) for parts in zip(self.weights, self.biases, self.readouts, self.readout_biases)]
 
     def forward(self, images, meter=None):
         layers, total = self.layers(), 0
@@ -308,20 +337,28 @@ class Decolle:
                 total = total + readout.sigmoid()
         return total
 
-    def train(self):
+    def losses(self, learning):
+        """The sum over layers at each step after burn-in, while its graph lives."""
         layers = self.layers()
         for t in range(self.steps):
             x = (torch.rand(self.images.shape) < self.images / 2).float()
-            with torch.set_grad_enabled(t >= self.burn_in):
+            with torch.set_grad_enabled(learning and t >= self.burn_in):
                 loss = 0
                 for layer in layers:
                     x, readout = layer.step(x)
                     if t >= self.burn_in:
                         loss = loss + F.smooth_l1_loss(readout, self.targets)
             if t >= self.burn_in:
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
+                yield loss
+
+    def loss(self):
+        return sum(self.losses(False))
+
+    def train(self):
+        for loss in self.losses(True):
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
 
 
 # ---------------------------------------------------------------- stdbp
@@ -343,7 +380,7 @@ def first_spikes(times, weight, threshold=1.0):
     return torch.where(valid.any(2), found, torch.full_like(found, math.inf))
 
 
-class Stdbp:
+class Stdbp(Workload):
     """784-800-10, one spike a neuron, Adam. Holds [batch, out, in] arrays: a batch of 8, read the time a sample."""
     batch = 8
 
@@ -355,6 +392,11 @@ class Stdbp:
         self.images = torch.where(shown, 1 - torch.rand(batch, 784), torch.full((batch, 784), math.inf))
         self.labels = torch.randint(0, 10, (batch,))
 
+    def begin(self, start):
+        put(start, {f"layer{i}.weight": weight for i, weight in enumerate(self.weights)})
+        batch = len(self.images)
+        self.images, self.labels = start["input"][:batch], start["label"][:batch].long()
+
     def forward(self, images, meter=None):
         hidden = first_spikes(images, self.weights[0])
         answer = first_spikes(hidden, self.weights[1])
@@ -363,12 +405,10 @@ class Stdbp:
                 meter.add(name, torch.isfinite(times))
         return answer
 
-    def train(self):
+    def loss(self):
         times = self.forward(self.images)
         logits = -torch.where(torch.isfinite(times), times, torch.full_like(times, 10.0))
-        self.optimizer.zero_grad()
-        F.cross_entropy(logits, self.labels).backward()
-        self.optimizer.step()
+        return F.cross_entropy(logits, self.labels)
 
 
 # ---------------------------------------------------------------- surrogate
@@ -386,8 +426,9 @@ class Atan(torch.autograd.Function):
         return gradient / (1 + (math.pi * u) ** 2)
 
 
-class Surrogate:
-    """784-1000-10, leak 0.95, 25 steps, pixels as constant current, loss on the last membrane at every step, Adam."""
+class Surrogate(Workload):
+    """784-1000-10, leak 0.95, 25 steps, pixels as constant current, loss on the last membrane at every step, Adam. A spike
+    takes the threshold off the next step's membrane, as in snnTorch."""
     steps, leak, tuned = 25, 0.95, False
 
     def __init__(self, batch):
@@ -396,31 +437,29 @@ class Surrogate:
         self.images = images(batch, 784)
         self.labels = torch.randint(0, 10, (batch,))
 
-    def forward(self, images, meter=None, labels=None):
-        membrane1, membrane2 = torch.zeros(images.shape[0], 1000), torch.zeros(images.shape[0], 10)
-        constant = self.dense1(images) if self.tuned else None
-        loss, answer = 0, 0
-        for t in range(self.steps):
-            membrane1 = self.leak * membrane1 + (constant if self.tuned else self.dense1(images))
-            a = Atan.apply(membrane1 - 1)
-            membrane1 = membrane1 - a.detach()
-            membrane2 = self.leak * membrane2 + self.dense2(a)
-            b = Atan.apply(membrane2 - 1)
-            membrane2 = membrane2 - b.detach()
-            if labels is not None:
-                loss = loss + F.cross_entropy(membrane2, labels)
-            else:
-                answer = answer + b
-            if meter:
-                for name, spikes in (("input", images), ("layer1", a), ("layer3", b)):
-                    meter.add(name, spikes)
-        return answer if labels is None else loss
+    def begin(self, start):
+        put(start, {f"layer{i}.{part}": getattr(module, part)
+                    for i, module in enumerate((self.dense1, self.dense2)) for part in ("weight", "bias")})
+        self.images, self.labels = start["input"], start["label"].long()
 
-    def train(self):
-        loss = self.forward(self.images, labels=self.labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+    def forward(self, images, meter=None, labels=None):
+        constant = self.dense1(images) if self.tuned else None
+        membrane1, membrane2 = torch.zeros(images.shape[0], 1000), torch.zeros(images.shape[0], 10)
+        a, b = torch.zeros_like(membrane1), torch.zeros_like(membrane2)
+        result = 0  # the loss if there are labels, else the last membranes, summed over the steps
+        for t in range(self.steps):
+            membrane1 = self.leak * membrane1 + (constant if self.tuned else self.dense1(images)) - a.detach()
+            a = Atan.apply(membrane1 - 1)
+            membrane2 = self.leak * membrane2 + self.dense2(a) - b.detach()
+            b = Atan.apply(membrane2 - 1)
+            result = result + (membrane2 if labels is None else F.cross_entropy(membrane2, labels))
+            if meter:
+                for name, spikes in (("layer0", a), ("layer1", b)):
+                    meter.add(name, spikes)
+        return result
+
+    def loss(self):
+        return self.forward(self.images, labels=self.labels)
 
 
 class SurrogateTuned(Surrogate):
@@ -450,23 +489,30 @@ def main():
     if options.start:
         network.begin(read_start(options.start))
 
-    def infer(images):
-        """Statistics are those of the batch when training, the running ones when not."""
+    def evaluated(images, meter=None):
+        """Normalisation by the batch's statistics when training, by the running ones here."""
         for layer in getattr(network, "normalisers", ()):
             layer.eval()
         with torch.no_grad():
-            network.forward(images)
+            network.forward(images, meter)
         for layer in getattr(network, "normalisers", ()):
             layer.train()
 
     def rates():
         meter = Meter()
-        with torch.no_grad():
-            network.forward(network.images, meter)
+        evaluated(network.images, meter)
         return meter.rates()
 
-    commands = {"train": network.train, "infer": lambda: infer(network.images),
-                "latency": lambda: infer(network.images[:1])}
+    def loss():
+        kept = copy.deepcopy(getattr(network, "normalisers", ()))
+        with torch.no_grad():
+            value = network.loss().item()
+        for layer, before in zip(getattr(network, "normalisers", ()), kept):
+            layer.load_state_dict(before.state_dict())
+        return value
+
+    commands = {"train": network.train, "infer": lambda: evaluated(network.images),
+                "latency": lambda: evaluated(network.images[:1])}
     python = ".".join(str(part) for part in sys.version_info[:3])
     ready = {"peer": f"PyTorch {torch.__version__}, Python {python}", "threads": torch.get_num_threads(), "batch": len(network.images)}
     print(json.dumps({"ready": ready}), flush=True)
@@ -474,13 +520,15 @@ def main():
         command = line.strip()
         if command == "rates":
             answer = {"rates": rates()}
+        elif command == "loss":
+            answer = {"loss": loss()}
         elif command in commands:
             start, processor = time.perf_counter(), time.process_time()
             commands[command]()
             answer = {"ms": (time.perf_counter() - start) * 1e3}
             answer["cpu_ms"] = (time.process_time() - processor) * 1e3
         else:
-            answer = {"error": f"unknown command {command!r}; one of train, infer, latency, rates"}
+            answer = {"error": f"unknown command {command!r}; one of train, infer, latency, rates, loss"}
         print(json.dumps(answer), flush=True)
 
 

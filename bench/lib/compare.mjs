@@ -1,0 +1,112 @@
+// One workload, ours beside its peers: every side begins with the same weights and the same batch.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { differences, rateLines, resultLine } from "./lines.mjs";
+import { measure, median, percentile } from "./measure.mjs";
+import { Ours } from "./ours.mjs";
+import { startPeer } from "./peer.mjs";
+
+/**
+ * Times a workload in each of `modes`.
+ *
+ * @param settings `threads`, `seconds` a mode, `here` (see environment.mjs), `say` for what people read
+ * @returns one result a mode and peer
+ */
+export async function compare({ library, io }, name, workload, modes, settings) {
+  const { threads, say } = settings;
+  const ours = await Ours.create(library, workload, threads);
+  if (ours.threads !== threads) say(`${name}: ours has no ${threads} threads and runs on ${ours.threads}`);
+  const peers = [];
+  const folder = await mkdtemp(join(tmpdir(), "spikegrad-bench-"));
+  try {
+    const start = join(folder, "start.safetensors");
+    await writeFile(start, ours.start(io));
+    for (const [label, peer] of Object.entries(workload.peers)) {
+      const started = await startPeer({ workload: name, ...peer }, threads, start);
+      if (started.skip === undefined) peers.push({ ...peer, label, process: started });
+      else say(`${name}: peer ${label} skipped: ${started.skip}`);
+    }
+    if (peers.length === 0) say(`${name}: no peer to compare with`);
+    const losses = await firstLosses(ours, peers);
+    const atStart = await allRates(ours, peers);
+    for (const line of differences(name, losses, atStart)) say(line);
+    const results = [];
+    for (const mode of modes) results.push(...(await runMode(name, mode, ours, peers, settings)));
+    const rates = await allRates(ours, peers);
+    for (const line of rateLines(name, rates)) say(line);
+    for (const result of results) {
+      result.loss = losses[result.peer];
+      result.first_rates = { ours: atStart.ours, peer: atStart[result.peer] };
+      result.rates = { ours: rates.ours, peer: rates[result.peer] };
+    }
+    return results;
+  } finally {
+    await ours.close();
+    for (const { process } of peers) await process.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Spikes a neuron and step, by side and layer. */
+async function allRates(ours, peers) {
+  const rates = { ours: await ours.rates() };
+  for (const { label, process } of peers) rates[label] = (await process.ask("rates")).rates;
+  return rates;
+}
+
+/** The loss that each peer finds for the weights it was handed, beside ours for the same samples. */
+async function firstLosses(ours, peers) {
+  const losses = {};
+  for (const { label, process } of peers) {
+    const { loss } = await process.ask("loss");
+    losses[label] = { ours: await ours.loss(process.ready.batch), peer: loss };
+  }
+  return losses;
+}
+
+async function runMode(name, mode, ours, peers, { threads, seconds, here, say }) {
+  const one = mode === "latency";
+  const sides = [
+    { batch: one ? 1 : ours.batch, run: () => ours[mode]() },
+    ...peers.map(({ process, rounds }) => ({
+      batch: one ? 1 : process.ready.batch,
+      rounds,
+      run: () => process.ask(mode),
+    })),
+  ];
+  const { timed, others } = await measure(sides, seconds);
+  const [mine, ...theirs] = timed.map(({ times, batch }) => ({
+    ms: median(times) / batch,
+    min: Math.min(...times) / batch,
+    p99: percentile(times, 0.99) / batch,
+    rounds: times.length,
+    batch,
+  }));
+  if (theirs.length === 0) say(`${name} ${mode}: ours ${mine.ms.toPrecision(3)} ms a sample`);
+  return theirs.map((other, i) => {
+    const result = {
+      workload: name,
+      mode,
+      threads,
+      peer: peers[i].label,
+      ours_ms: mine.ms,
+      peer_ms: other.ms,
+      ratio: other.ms / mine.ms,
+      ours_min_ms: mine.min,
+      peer_min_ms: other.min,
+      min_ratio: other.min / mine.min,
+      ...(one ? { ours_p99_ms: mine.p99, peer_p99_ms: other.p99 } : {}),
+      ours_batch: mine.batch,
+      peer_batch: other.batch,
+      ours_threads: ours.threads,
+      rounds: mine.rounds,
+      peer_rounds: other.rounds,
+      others,
+      peer_version: peers[i].process.ready.peer,
+      ...here,
+    };
+    say(resultLine(result));
+    return result;
+  });
+}

@@ -1,0 +1,60 @@
+// What a peer in JavaScript shares with the others: the command line, and a JSON object a line (see torch_peer.py).
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+
+/** Arguments of a peer: its workload and what the comparison begins with, by name `{ shape, data }`. */
+export function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { threads: { type: "string", default: "1" }, start: { type: "string" } },
+  });
+  return { workload: positionals[0], threads: Number(values.threads), start: readStart(values.start) };
+}
+
+/** Tensors of a safetensors file: 8 bytes with the header's length, the header in JSON, the data. */
+function readStart(path) {
+  const bytes = new Uint8Array(readFileSync(path));
+  const view = new DataView(bytes.buffer);
+  const length = Number(view.getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  const kinds = { F32: Float32Array, I32: Int32Array };
+  const tensors = {};
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const [from, to] = data_offsets.map((offset) => 8 + length + offset);
+    tensors[name] = { shape, data: new kinds[dtype](bytes.slice(from, to).buffer) };
+  }
+  return tensors;
+}
+
+/** Says why the peer cannot take part, and ends. */
+export function skip(reason) {
+  console.log(JSON.stringify({ skip: reason }));
+  process.exit(0);
+}
+
+/**
+ * Answers commands until the input ends.
+ *
+ * @param ready what is said first: `peer` (name and version), `threads`, `batch`
+ * @param commands by name: `train`, `infer`, `latency`, `rates` and `loss`, all may be asynchronous
+ */
+export async function serve(ready, { rates, loss, ...timed }) {
+  console.log(JSON.stringify({ ready }));
+  for await (const line of createInterface({ input: process.stdin })) {
+    console.log(JSON.stringify(await answer(line.trim())));
+  }
+
+  async function answer(command) {
+    if (command === "rates") return { rates: await rates() };
+    if (command === "loss") return { loss: await loss() };
+    if (!Object.hasOwn(timed, command)) return { error: `unknown command ${JSON.stringify(command)}` };
+    const start = performance.now();
+    const before = process.cpuUsage();
+    await timed[command]();
+    const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(before);
+    return { ms, cpu_ms: (user + system) / 1e3 };
+  }
+}

@@ -1,0 +1,242 @@
+// The benchmark: workloads that can be built, peers that compute what the library computes, tables from results.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as library from "spikegrad";
+import * as io from "spikegrad/io";
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { replaceSection } from "../bench/lib/document.mjs";
+import { differences, resultLine } from "../bench/lib/lines.mjs";
+import { Ours } from "../bench/lib/ours.mjs";
+import { startPeer } from "../bench/lib/peer.mjs";
+import { random } from "../bench/lib/random.mjs";
+import { merge, undisturbed } from "../bench/lib/results.mjs";
+import { speedTables } from "../bench/lib/tables.mjs";
+import { Lee } from "../bench/peers/js/lee.mjs";
+import { Stdbp } from "../bench/peers/js/stdbp.mjs";
+import { Surrogate } from "../bench/peers/js/surrogate.mjs";
+import { WORKLOADS } from "../bench/workloads.mjs";
+
+type Name = keyof typeof WORKLOADS;
+const NAMES = Object.keys(WORKLOADS) as Name[];
+
+/** The workload on few samples. */
+const small = (name: Name, batch: number) => ({ ...WORKLOADS[name], batch });
+
+/** What a peer begins with, and the library's network with the same weights. */
+async function begin(name: Name, batch: number) {
+  const workload = WORKLOADS[name];
+  const network = await library.createNetwork({ ...workload.network(library as never), seed: 1 });
+  const data = workload.data(batch) as library.Dataset & { inputs: Float32Array; labels: Uint8Array };
+  const tensors: Record<string, { shape: readonly number[]; data: Float32Array | Int32Array }> = {};
+  for (const [key, { shape, data }] of network.parameters.entries())
+    tensors[key] = { shape, data: data.slice() };
+  tensors.input = { shape: [batch, ...data.shape], data: data.inputs.slice() };
+  tensors.label = { shape: [batch], data: Int32Array.from(data.labels) };
+  return { network, data, tensors, optimizer: workload.optimizer(library) };
+}
+
+describe("workloads", () => {
+  test.each(NAMES)("%s is built, trains and answers", async (name) => {
+    const ours = await Ours.create(library, small(name, 2), 1);
+    try {
+      expect(await ours.loss(2)).toBeGreaterThan(0);
+      for (const mode of ["train", "infer", "latency"] as const) {
+        expect((await ours[mode]()).ms).toBeGreaterThan(0);
+      }
+      for (const rate of Object.values(await ours.rates())) expect(rate).toBeLessThanOrEqual(1);
+    } finally {
+      await ours.close();
+    }
+  });
+});
+
+describe("plain JavaScript", () => {
+  const steps = 4;
+
+  test.each([
+    ["surrogate", Surrogate],
+    ["stdbp", Stdbp],
+  ] as const)("%s learns what the library learns", async (name, Peer) => {
+    const { network, data, tensors, optimizer } = await begin(name, 8);
+    const peer = new Peer(tensors);
+    const before = (await network.gradients(data.inputs, data.labels)).loss;
+    expect(peer.gradients() / before).toBeCloseTo(1, 4);
+    for (let i = 0; i < steps; i++) peer.train();
+    for await (const _ of network.fit(data, { epochs: steps, batchSize: 8, optimizer, shuffle: false }));
+    const { loss, outputs } = await network.gradients(data.inputs, data.labels);
+    expect(loss).toBeLessThan(0.97 * before);
+    expect(peer.gradients() / loss).toBeCloseTo(1, 2);
+    const theirs = peer.predict(8);
+    const error = outputs.data.map((y, i) => Math.abs(y - theirs[i]));
+    expect(Math.max(...error)).toBeLessThan(0.02 * Math.max(...outputs.data.map(Math.abs)));
+    network.dispose();
+  });
+
+  test("lee has the library's loss, rates and gradients, as far as spikes drawn anew allow", async () => {
+    const { network, data, tensors } = await begin("lee", 4);
+    const peer = new Lee(tensors, random(1));
+    const [ours, again] = [
+      await network.gradients(data.inputs, data.labels),
+      await network.gradients(data.inputs, data.labels, { epoch: 1 }),
+    ];
+    expect(peer.gradients() / ours.loss).toBeCloseTo(1, 1);
+    ["layer0", "layer2", "layer4", "layer5"].forEach((name, i) => {
+      const { shape, data: mine } = ours.gradients[`${name}.weight`];
+      const theirs = asOurs(peer.synapses[i].gradient, shape, name === "layer4" ? 49 : 1);
+      const usual = cosine(mine, again.gradients[`${name}.weight`].data);
+      expect(cosine(mine, theirs), name).toBeGreaterThan(0.6 * usual);
+      expect(norm(theirs) / norm(mine), name).toBeCloseTo(1, 0);
+    });
+    const { layers } = await network.evaluate(data, { batchSize: 4 });
+    const rates: Record<string, number> = peer.rates();
+    expect(Object.keys(rates)).toEqual(["input", "layer0", "layer1", "layer2", "layer3", "layer4"]);
+    for (const { name, rate } of layers) {
+      if (name in rates) expect(Math.abs(rates[name] / rate - 1), name).toBeLessThan(0.15);
+    }
+    network.dispose();
+  });
+
+  /** From [in][y][x][out], mirrored, or [place][channel][out], to the order of the library's tensors. */
+  function asOurs(values: Float32Array, [out, inputs, side = 1]: readonly number[], places: number) {
+    const taps = side * side;
+    const channels = inputs / places;
+    return Float32Array.from({ length: values.length }, (_, n) => {
+      const [o, i, tap] = [Math.floor(n / (inputs * taps)), Math.floor(n / taps) % inputs, n % taps];
+      const at = places > 1 ? (i % places) * channels + Math.floor(i / places) : i;
+      return values[(at * taps + taps - 1 - tap) * out + o];
+    });
+  }
+
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+  const norm = (a: Float32Array) => Math.sqrt(dot(a, a));
+  const cosine = (a: Float32Array, b: Float32Array) => dot(a, b) / (norm(a) * norm(b));
+});
+
+describe("peers in processes", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "spikegrad-bench-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  async function agree(name: Name, label: string, batch: number, context?: TestContext) {
+    const ours = await Ours.create(library, small(name, batch), 1);
+    const start = join(folder, `${name}.safetensors`);
+    await writeFile(start, ours.start(io));
+    const peers: Record<string, { script: string; workload?: string }> = WORKLOADS[name].peers;
+    const peer = await startPeer({ workload: name, ...peers[label] }, 1, start);
+    try {
+      if ("skip" in peer) {
+        if (/PyTorch cannot be imported|ENOENT/.test(peer.skip)) context?.skip(peer.skip);
+        throw new Error(peer.skip);
+      }
+      expect(peer.ready).toMatchObject({ batch });
+      const { loss } = await peer.ask("loss");
+      const { rates } = await peer.ask("rates");
+      const work = { ours: await ours.rates(), [label]: rates };
+      expect(differences(name, { [label]: { ours: await ours.loss(batch), peer: loss } }, work)).toEqual([]);
+      expect((await peer.ask("train")).ms).toBeGreaterThan(0);
+      await expect(peer.ask("fly")).rejects.toThrow("fly");
+    } finally {
+      await ours.close();
+      if (!("skip" in peer)) await peer.close();
+    }
+  }
+
+  test("plain JavaScript answers", () => agree("stdbp", "js", 4));
+
+  test.for(
+    NAMES.flatMap((name) =>
+      Object.keys(WORKLOADS[name].peers)
+        .filter((label) => label === "torch" || label === "tuned")
+        .map((label) => [name, label] as const),
+    ),
+  )("%s: %s does the library's work", async ([name, label], context) => {
+    await agree(name, label, 4, context);
+  });
+
+  test("one that is missing says why", async () => {
+    const start = join(folder, "none.safetensors");
+    await writeFile(start, io.writeSafetensors({ label: { shape: [1], data: Int32Array.of(1) } }));
+    const { skip } = (await startPeer({ script: "js_peer.mjs", workload: "bpsta" }, 1, start)) as {
+      skip: string;
+    };
+    expect(skip).toContain("no bpsta in plain JavaScript");
+  });
+});
+
+describe("report", () => {
+  const result = {
+    workload: "lee",
+    mode: "train",
+    threads: 1,
+    peer: "torch",
+    ours_ms: 5,
+    peer_ms: 50,
+    ratio: 10,
+    ours_min_ms: 4,
+    peer_min_ms: 44,
+    min_ratio: 11,
+    ours_batch: 64,
+    peer_batch: 64,
+    ours_threads: 1,
+    rounds: 9,
+    peer_rounds: 9,
+    others: 0.01,
+    peer_version: "PyTorch 0",
+    version: "spikegrad 0",
+    runtime: "Node 0",
+    processor: "1 × none",
+    date: "2026-01-01",
+    first_rates: { ours: { input: 0.05, layer0: 0.02 }, peer: { layer0: 0.021 } },
+    rates: { ours: { input: 0.05, layer0: 0.03 }, peer: { layer0: 0.031 } },
+  };
+
+  test("says what was measured, and what is not to be saved", () => {
+    expect(resultLine(result)).toBe(
+      "lee train, 1 thread: ours 5.00 ms a sample (min 4.00), torch 50.0 (min 44.0), ratio 10.0 (of minima 11.0), 9 rounds",
+    );
+    const disturbed = { ...result, others: 0.5, peer_rounds: 3, ours_p99_ms: 7, peer_p99_ms: 70 };
+    expect(resultLine(disturbed)).toMatch(
+      /99 %: 7.00.*99 %: 70.0.*3 of the peer; not saved: other processes took 50.0 % /,
+    );
+    expect(undisturbed([result, disturbed])).toEqual([result]);
+  });
+
+  test("puts new results in the place of old ones, in one order", () => {
+    const old = [
+      { ...result, ratio: 9 },
+      { ...result, peer: "js" },
+      { ...result, mode: "infer" },
+    ];
+    const all = merge(old, [{ ...result, workload: "surrogate" }, result]);
+    expect(all.map(({ workload, mode, peer, ratio }) => `${workload} ${mode} ${peer} ${ratio}`)).toEqual([
+      "surrogate train torch 10",
+      "lee train torch 10",
+      "lee train js 10",
+      "lee infer torch 10",
+    ]);
+  });
+
+  test("draws tables between their markers", () => {
+    const before = "# Text\n<!-- speed: written by npm run bench -->\nold\n<!-- end of speed -->\nafter\n";
+    const text = replaceSection(before, "speed", speedTables([result]));
+    expect(text).toContain(
+      "| lee | train | 1 | 5.00 (4.00) | torch | 50.0 (44.0) | **10.0×** (11.0×) | 1 % | 1 |",
+    );
+    expect(text).toContain("1. spikegrad 0, Node 0; PyTorch 0; 1 × none; 2026-01-01");
+    expect(text).toContain("| lee | 1 | layer0 | 2.00 % (3.00 %) | torch | 2.10 % (3.10 %) |");
+    expect(text).not.toContain("old");
+    expect(text).toMatch(/^# Text\n(.|\n)*<!-- end of speed -->\nafter\n$/);
+    expect(() => replaceSection(before, "memory", "")).toThrow("lost its markers");
+  });
+
+  test("finds sides that do other work", () => {
+    const rates = { ours: { layer0: 0.1 }, torch: { layer0: 0.12 } };
+    expect(differences("lee", { torch: { ours: 2, peer: 2.05 } }, rates)).toEqual([
+      "lee: NOT THE SAME WORK: spikes of layer0 10.0 %, torch 12.0 %",
+    ]);
+    expect(differences("lee", { torch: { ours: 2, peer: Number.NaN } }, { ours: {} })).toHaveLength(1);
+  });
+});
