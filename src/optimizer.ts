@@ -218,9 +218,12 @@ export class OptimizerState {
     const [squares] = engine.f64(check.result.record + Clip.Squares, 1);
     const fault = this.#fault(squares);
     if (fault !== undefined) {
-      throw new NonFiniteError(`${where}: ${fault}; the parameters are those before this step`, {
-        value: Math.sqrt(squares),
-      });
+      throw new NonFiniteError(
+        `${where}${this.#steepest()}: ${fault}; the parameters are those before this step`,
+        {
+          value: Math.sqrt(squares),
+        },
+      );
     }
     engine.runProgram(step.program, step.result.frames);
   }
@@ -238,6 +241,19 @@ export class OptimizerState {
     if (rate * decay > (this.#form.stable ?? Number.POSITIVE_INFINITY))
       return `rate ${rate} and weight decay ${decay} make weights grow without bound`;
     return undefined;
+  }
+
+  /** Where the largest gradient is, NaN being larger than all. */
+  #steepest(): string {
+    let [most, found] = [-1, ""];
+    this.#engine.model.parameters.forEach(({ name }, i) => {
+      if (this.#scales[i] === 0) return;
+      for (const g of this.#engine.gradient(i)) {
+        const size = Number.isNaN(g) ? Number.POSITIVE_INFINITY : Math.abs(g);
+        if (size > most) [most, found] = [size, name];
+      }
+    });
+    return found === "" ? "" : `, largest gradient in ${found}`;
   }
 
   #release(): void {

@@ -3,6 +3,7 @@ import type { Lowered } from "./core/engine.ts";
 import { size } from "./core/geometry.ts";
 import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
+import { couldOverflow, diagnose, largestInput } from "./diagnosis.ts";
 import { NonFiniteError } from "./errors.ts";
 import { evaluate } from "./evaluation.ts";
 import { readRecords } from "./gradients.ts";
@@ -96,6 +97,9 @@ export class TrainingRun {
   readonly #steps: number;
   readonly #scales: readonly number[];
   readonly #keep: Purpose["record"];
+  readonly #largestInput: number;
+  /** Whether membranes are looked at before each batch of the epoch. */
+  #watched: { readonly epoch: number; readonly needed: boolean } | undefined;
   #order: { readonly epoch: number; readonly list: Uint32Array } | undefined;
 
   /** Takes all memory that the run needs: what does not fit is refused here. */
@@ -115,6 +119,7 @@ export class TrainingRun {
     this.#labels = labels;
     this.#validation = validation;
     this.#keep = keep;
+    this.#largestInput = largestInput(samples);
     this.#capacity = Math.min(settings.batchSize, samples.count);
     this.#steps = Math.ceil(samples.count / settings.batchSize);
     const { engine } = runner;
@@ -226,17 +231,31 @@ export class TrainingRun {
       this.state.rate = rate;
       const lowered = engine.lower("train", this.#purpose());
       const before = runner.model.online ? this.#remember() : undefined;
+      const where = `epoch ${epoch}, step ${step}`;
+      const suspect = {
+        samples: this.#samples,
+        labels: this.#labels,
+        order,
+        epoch,
+        bypass: this.settings.bypassNeurons,
+      };
+      const fault = this.#watches() ? await diagnose(runner, suspect, true) : undefined;
       runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
       await runner.run(lowered);
       let loss = 0;
       let skipped = false;
       try {
-        loss = this.#learn(lowered, order, `epoch ${epoch}, step ${step}`);
+        if (fault !== undefined) throw new NonFiniteError(unfit(where, fault));
+        loss = this.#learn(lowered, order, where);
         before?.restoreFrozen();
       } catch (error) {
         if (!(error instanceof NonFiniteError)) throw error;
         before?.restore();
-        if (this.settings.onNonFinite === "throw") throw error;
+        if (this.settings.onNonFinite === "throw") {
+          const found = fault === undefined ? await diagnose(runner, suspect, false) : undefined;
+          if (found === undefined) throw error;
+          throw new NonFiniteError(unfit(where, found), { value: error.value, cause: error });
+        }
         skipped = true;
       }
       const correct = runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels);
@@ -247,6 +266,14 @@ export class TrainingRun {
         : undefined;
       return { ...found, ...this.#moveOn(found, counts), records };
     });
+  }
+
+  /** Whether weights or inputs are so large that membranes have to be looked at: found out once an epoch. */
+  #watches(): boolean {
+    const { epoch } = this.position;
+    if (this.#watched?.epoch !== epoch)
+      this.#watched = { epoch, needed: couldOverflow(this.#runner, this.#largestInput) };
+    return this.#watched.needed;
   }
 
   /** What remains to be done of a batch that was run: the optimizer's step, unless the program took it. */
@@ -337,4 +364,8 @@ export class TrainingRun {
     position.validates = false;
     return { loss, accuracy, best: better };
   }
+}
+
+function unfit(where: string, found: string): string {
+  return `${where}, ${found}; the parameters are those before this step`;
 }
