@@ -5,15 +5,24 @@ import { stdbp } from "../methods/stdbp.ts";
 import { adam, cosine } from "../optimizers.ts";
 import type { Recipe, Settings } from "./recipe.ts";
 
+/** How long to train, and against how much noise on the input times: more neurons need more of both. */
+interface Tuned {
+  readonly epochs: number;
+  readonly noise: number;
+}
+
+const USUAL: Tuned = { epochs: 12, noise: 0.1 };
+
 /** The network of `layers`, trained by the recipe seen to work on MNIST. */
-function recipe(about: string, layers: (settings: Settings) => LayerDescriptor[]) {
+function recipe(about: string, layers: (settings: Settings) => LayerDescriptor[], tuned = USUAL) {
+  const { epochs, noise } = tuned;
   return {
     about,
-    epochs: 12,
+    epochs,
     classes: 10,
     network: (settings) => ({
       input: [1, 28, 28],
-      encoder: firstSpike({ silentBelow: 0.02, noise: 0.1 }),
+      encoder: firstSpike({ silentBelow: 0.02, noise }),
       method: stdbp({
         temperature: 0.05,
         weightSumPenalty: 1,
@@ -33,10 +42,11 @@ export const stdbpRecipes = {
     dense(wide(400)),
     dense(classes),
   ]),
-  "stdbp-800": recipe("784-800-10, single spikes, of Zhang et al. 2020, for MNIST", ({ wide, classes }) => [
-    dense(wide(800)),
-    dense(classes),
-  ]),
+  "stdbp-800": recipe(
+    "784-800-10, single spikes, of Zhang et al. 2020, for MNIST",
+    ({ wide, classes }) => [dense(wide(800)), dense(classes)],
+    { epochs: 15, noise: 0.2 },
+  ),
   "stdbp-cnn": recipe(
     "16C5-2P-32C5-2P-800-128-10, single spikes, of Zhang et al. 2020, for MNIST",
     ({ wide, classes }) => [
