@@ -1,23 +1,22 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vitest/config";
 import manifest from "./package.json" with { type: "json" };
+import { coreText } from "./scripts/lib/cores.mjs";
 
 const dist = (file: string) => fileURLToPath(new URL(`./dist/${file}`, import.meta.url));
 
-/** What esbuild's binary loader does in the build, for tests that import from src/. */
-const wasmBytes: Plugin = {
-  name: "wasm-bytes",
+/** What the build makes of an imported core, for tests that import from src/. */
+const wasmText: Plugin = {
+  name: "wasm-text",
   enforce: "pre",
   async load(id) {
-    if (!id.endsWith(".wasm")) return null;
-    const base64 = (await readFile(id)).toString("base64");
-    return `export default new Uint8Array(Buffer.from("${base64}", "base64"));`;
+    const core = /^(.*\.wasm)(\?deflated)?$/.exec(id);
+    return core && `export default ${JSON.stringify(await coreText(core[1], core[2] !== undefined))};`;
   },
 };
 
 export default defineConfig({
-  plugins: [wasmBytes],
+  plugins: [wasmText],
   define: { SPIKEGRAD_VERSION: JSON.stringify(manifest.version) },
   resolve: {
     // Tests use the package as it is shipped.

@@ -6,6 +6,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle } from "esbuild";
+import { inlinedCores, moduleCores } from "./lib/cores.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(root, "dist");
@@ -28,6 +29,10 @@ const ENTRIES = {
 };
 const CLI = "src/cli/main.ts";
 
+// CDN workers may not compile bytes: there the same entry points import the core as a module. What the import is called
+// differs between their bundlers; those of Cloudflare's know both.
+const EDGES = { workerd: "", "edge-light": "?module" };
+
 // Small as shipped: pages load these files as they are. Source maps go along for whoever debugs.
 const COMMON = {
   absWorkingDir: root,
@@ -41,6 +46,26 @@ const COMMON = {
   metafile: true,
   logLevel: "warning",
   define: { SPIKEGRAD_VERSION: JSON.stringify(version) },
+};
+
+const LIBRARY = {
+  ...COMMON,
+  platform: "neutral",
+  mainFields: ["module", "main"],
+  conditions: ["import"],
+  external: ["node:*"],
+};
+
+// What comes by import() comes after the default entry. esbuild does not know that, and would cut what both use into a
+// file for each set of users; told that the one imports the other, it leaves most of it in one file. Small files compress badly.
+const afterEntry = {
+  name: "after-entry",
+  setup(build) {
+    build.onLoad({ filter: /[\\/]src[\\/].*(-model|normalize|gradient-check)\.ts$/ }, async ({ path }) => ({
+      contents: `${await readFile(path, "utf8")}\nexport { createNetwork as _ } from ${JSON.stringify(join(root, ENTRIES.index.source))};`,
+      loader: "ts",
+    }));
+  },
 };
 
 const options = new Set(process.argv.slice(2));
@@ -62,7 +87,11 @@ async function buildJavaScript() {
   }
   // The core has AssemblyScript's standard library compiled in.
   const packages = new Set(["node_modules/assemblyscript"]);
-  if (Object.keys(entries).length > 0) collect(await bundleLibrary(entries), packages);
+  if (Object.keys(entries).length > 0) {
+    collect(await bundleLibrary(entries), packages);
+    for (const [folder, query] of Object.entries(EDGES)) await bundleForEdge(entries, folder, query);
+    await bundleOneFile();
+  }
   if (await exists(join(root, CLI))) collect(await bundleCli(), packages);
   else console.log(`skipped cli: no ${CLI}`);
   await writeNotices(packages);
@@ -136,21 +165,36 @@ async function modified(path) {
 
 async function bundleLibrary(entryPoints) {
   const { metafile } = await bundle({
-    ...COMMON,
+    ...LIBRARY,
     entryPoints,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    platform: "neutral",
-    mainFields: ["module", "main"],
-    conditions: ["import"],
-    external: ["node:*"],
-    loader: { ".wasm": "binary" },
+    plugins: [inlinedCores, afterEntry],
   });
-  await removeStaleChunks(metafile);
+  await removeStale("dist/chunks", metafile);
   for (const name of Object.keys(entryPoints)) {
     if (ENTRIES[name].browser) refuseNodeImports(metafile, `dist/${name}.js`);
   }
   return metafile;
+}
+
+/** The browser-safe entry points with the core imported as a module, all in one folder: `../` leads to the core from each. */
+async function bundleForEdge(entryPoints, folder, query) {
+  const { metafile } = await bundle({
+    ...LIBRARY,
+    entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([name]) => ENTRIES[name].browser)),
+    outdir: `dist/${folder}`,
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    sourcemap: false,
+    plugins: [moduleCores(query), afterEntry],
+  });
+  await removeStale(`dist/${folder}`, metafile);
+}
+
+/** All of the default entry in one file, for a page without a bundler that is to fetch one. */
+async function bundleOneFile() {
+  await bundle({ ...LIBRARY, entryPoints: { bundle: ENTRIES.index.source }, plugins: [inlinedCores] });
 }
 
 /** Node's modules do not exist in a page, so a browser-safe entry point must not reach one, not even on demand. */
@@ -168,11 +212,10 @@ function refuseNodeImports(metafile, output) {
   visit(output);
 }
 
-async function removeStaleChunks(metafile) {
-  const folder = join(dist, "chunks");
-  if (!(await exists(folder))) return;
-  for (const file of await readdir(folder)) {
-    if (!(`dist/chunks/${file}` in metafile.outputs)) await rm(join(folder, file));
+async function removeStale(folder, metafile) {
+  if (!(await exists(join(root, folder)))) return;
+  for (const file of await readdir(join(root, folder))) {
+    if (!(`${folder}/${file}` in metafile.outputs)) await rm(join(root, folder, file), { recursive: true });
   }
 }
 
@@ -235,11 +278,9 @@ async function writeNotices(packages) {
   for (const folder of [...packages].sort()) {
     const { name, version, license } = JSON.parse(await readFile(join(root, folder, "package.json"), "utf8"));
     text += `\n${"-".repeat(80)}\n${name} ${version}, ${license}\n`;
-    // The loader comes from AssemblyScript's repository and carries no copy of its licence.
-    const source = name === "@assemblyscript/loader" ? "node_modules/assemblyscript" : folder;
-    for (const file of (await readdir(join(root, source))).sort()) {
+    for (const file of (await readdir(join(root, folder))).sort()) {
       if (!/^(licen[cs]e|notice)/i.test(file)) continue;
-      text += `\n${(await readFile(join(root, source, file), "utf8")).trim()}\n`;
+      text += `\n${(await readFile(join(root, folder, file), "utf8")).trim()}\n`;
     }
   }
   await writeFile(join(dist, "THIRD-PARTY.txt"), text);

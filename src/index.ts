@@ -1,4 +1,4 @@
-export type { Build, WasmSource } from "./core/wasm.ts";
+export { type Build, type InitOptions, init, type WasmSource } from "./core/wasm.ts";
 export type { Dataset, SampleShape } from "./data/dataset.ts";
 export {
   type ContinuousEncoder,

@@ -203,9 +203,14 @@ export function inFile<T>(place: string, check: () => T): T {
   try {
     return check();
   } catch (cause) {
-    if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(`${place}.${cause.argument}`, cause.value, cause.expected ?? "", { cause });
+    return blameFile(place, cause);
   }
+}
+
+/** Throws what is told of an argument as told of a place in a file. */
+export function blameFile(place: string, cause: unknown): never {
+  if (!(cause instanceof ArgumentError)) throw cause;
+  throw new FormatError(`${place}.${cause.argument}`, cause.value, cause.expected ?? "", { cause });
 }
 
 function json(key: string, text: string | undefined): object {

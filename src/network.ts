@@ -15,7 +15,7 @@ import {
   predict,
 } from "./evaluation.ts";
 import { foldNorms } from "./fold.ts";
-import { checkGradients, type GradientCheck, type GradientCheckOptions } from "./gradient-check.ts";
+import type { GradientCheck, GradientCheckOptions } from "./gradient-check.ts";
 import { differentiate, type Forward, type GradientOptions, type Gradients } from "./gradients.ts";
 import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
 import { checkRange, type Samples } from "./inputs.ts";
@@ -23,9 +23,9 @@ import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
 import { checkLoss, type LossDescriptor } from "./losses.ts";
 import { placeOf } from "./methods/flatten.ts";
 import { type MethodDescriptor, methodOf } from "./methods/index.ts";
-import type { Model } from "./methods/method.ts";
-import { inFile, type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
-import { type LayerMembranes, normalizeActivity } from "./normalize.ts";
+import type { Method, Model } from "./methods/method.ts";
+import { blameFile, inFile, type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
+import type { LayerMembranes } from "./normalize.ts";
 import { type Optimizer, OptimizerState, putGradients, stateTensors } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
 import { checkParameters, openParameters, type Parameters } from "./parameters.ts";
@@ -107,8 +107,8 @@ const WHOLE_SEED = 2 ** 53 - 1;
  */
 export async function createNetwork(option: NetworkOptions): Promise<Network> {
   const known = ["input", "encoder", "method", "layers", "seed", "loss", "initializer", "build", "wasm"];
-  const description = describe(options("createNetwork", option, known));
-  const network = await Network.open(description, modelAsListed(description), option);
+  const { description, method } = await describe(options("createNetwork", option, known));
+  const network = await Network.open(description, modelAsListed(description, method), option);
   network[INITIALIZE]();
   return network;
 }
@@ -130,10 +130,9 @@ export async function createNetwork(option: NetworkOptions): Promise<Network> {
 export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): Promise<Network> {
   options("loadNetwork options", option, ["build", "wasm"]);
   const file = readModel(bytes);
-  const { description, model } = inFile("__metadata__.network", () => {
-    const description = describe(file.network);
-    return { description, model: modelOf(description) };
-  });
+  const place = "__metadata__.network";
+  const { description, method } = await describe(file.network).catch((cause) => blameFile(place, cause));
+  const model = inFile(place, () => modelOf(description, method));
   // Before memory is taken for what the file may only claim to hold.
   checkParameters(model.parameters, file);
   const network = await Network.open(description, model, option);
@@ -146,10 +145,10 @@ export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): 
   return network;
 }
 
-/** Checks everything about a network but its weights. */
-function describe(
+/** Checks everything about a network but its weights and whether its layers fit; gives it with its method. */
+async function describe(
   option: Pick<NetworkOptions, "input" | "encoder" | "method" | "layers" | "seed" | "loss" | "initializer">,
-): NetworkDescription {
+): Promise<{ description: NetworkDescription; method: Method<MethodDescriptor> }> {
   const { input, encoder, method, layers, seed = 0, loss, initializer } = option;
   if (
     !Array.isArray(input) ||
@@ -161,7 +160,7 @@ function describe(
   if (input.reduce((a, b) => a * b, 1) > 2 ** 24)
     throw new ArgumentError("input", input, "at most 16777216 values");
   integer("seed", seed, 0, WHOLE_SEED);
-  const chosen = methodOf(method);
+  const chosen = await methodOf(method);
   const checked = chosen.check(method);
   const goal = loss === undefined ? chosen.loss : checkLoss(loss);
   const known = chosen.losses ?? ["squaredError", "crossEntropy"];
@@ -198,7 +197,7 @@ function describe(
         : `an encoder with time steps, such as poisson(): ${checked.kind} knows no continuous time`,
     );
   }
-  return {
+  const description = {
     input: [...input],
     encoder: coding,
     method: checked,
@@ -207,18 +206,20 @@ function describe(
     seed,
     ...(initializer === undefined ? {} : { initializer: checkInitializer("initializer", initializer) }),
   };
+  return { description, method: chosen };
 }
 
 /** The network's layers, if they fit each other. */
-function modelOf({ input, layers, method, encoder, loss }: NetworkDescription): Model {
+function modelOf(description: NetworkDescription, chosen: Method<MethodDescriptor>): Model {
+  const { input, layers, method, encoder, loss } = description;
   const [channels, height = 1, width = 1] = input;
-  return methodOf(method).model({ channels, height, width }, layers, method, encoder, loss);
+  return chosen.model({ channels, height, width }, layers, method, encoder, loss);
 }
 
 /** The same, errors naming places in the list that the user gave. */
-function modelAsListed(description: NetworkDescription): Model {
+function modelAsListed(description: NetworkDescription, method: Method<MethodDescriptor>): Model {
   try {
-    return modelOf(description);
+    return modelOf(description, method);
   } catch (error) {
     if (!(error instanceof ArgumentError)) throw error;
     const [all, index, field] = /^layers\[(\d+)\](.*)$/.exec(error.argument ?? "") ?? [];
@@ -479,6 +480,7 @@ export class Network {
    * @throws StateError for other methods, if a layer gets no spikes at all, while the network computes, or if it was disposed
    */
   async normalizeActivity(inputs: Float32Array | Uint8Array | Tensor): Promise<LayerMembranes[]> {
+    const { normalizeActivity } = await import("./normalize.ts");
     this.#runner.requireIdle("normalizeActivity");
     return await normalizeActivity(this.#runner, this.parameters, this.#runner.checkInputs(inputs));
   }
@@ -523,6 +525,7 @@ export class Network {
   ): Promise<GradientCheck> {
     const samples = this.#runner.checkInputs(inputs);
     this.#runner.checkLabels("labels", labels, samples.count);
+    const { checkGradients } = await import("./gradient-check.ts");
     return await checkGradients(this.#runner, samples, labels, option);
   }
 

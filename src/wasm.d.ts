@@ -1,7 +1,16 @@
-// esbuild's binary loader turns a .wasm import into its bytes.
+// What the build makes of a core that is imported: its bytes in base64, those of its zlib stream, or the module that a CDN
+// worker's host has compiled.
 declare module "*.wasm" {
-  const bytes: Uint8Array<ArrayBuffer>;
-  export default bytes;
+  const text: string;
+  export default text;
+}
+declare module "*.wasm?deflated" {
+  const text: string;
+  export default text;
+}
+declare module "*.wasm?module" {
+  const module: WebAssembly.Module;
+  export default module;
 }
 
 // The constants that core and wrapper share name AssemblyScript's types.

@@ -1,6 +1,6 @@
-import { type Imports, instantiate } from "@assemblyscript/loader";
 import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../errors.ts";
-import simdBytes from "./builds/simd.ts";
+import { options } from "../validate.ts";
+import { type CoreSource, simdCore } from "./builds/simd.ts";
 
 /** The builds of the core: with 128-bit SIMD, or for engines without. Both compute the same bits. */
 export type Build = "simd" | "scalar";
@@ -42,6 +42,30 @@ const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 12
 
 const compiled = new Map<Build, Promise<WebAssembly.Module>>();
 
+/** The core that `init` was given. */
+let initial: Core | undefined;
+
+/** What `init` takes. */
+export interface InitOptions {
+  /** The core for all networks made from now on: a module, its bytes, a response, or an address to fetch. */
+  readonly wasm?: WasmSource;
+}
+
+/**
+ * Sets where the core comes from, for all networks made afterwards: for places where the package's own way is closed, e.g. a
+ * worker that may not compile bytes. Nobody else needs it. Without `wasm` the package's own core is compiled ahead.
+ *
+ * @throws ArgumentError for a `wasm` that is of no known kind
+ * @throws FormatError for a `wasm` that is no core of this version
+ * @throws FileError for an address that cannot be fetched
+ * @throws MissingError where WebAssembly is missing, or a policy forbids to compile
+ */
+export async function init(option: InitOptions = {}): Promise<void> {
+  const { wasm } = options("init", option, ["wasm"]);
+  if (wasm === undefined) await loadCore();
+  else initial = await loadCore({ wasm });
+}
+
 /** Whether this engine runs the SIMD build. */
 export function hasSimd(): boolean {
   return WebAssembly.validate(SIMD_PROBE);
@@ -55,8 +79,8 @@ export function hasSimd(): boolean {
  * @throws FileError for a `wasm` address that cannot be fetched
  * @throws MissingError where there is no WebAssembly, no SIMD for `"simd"`, or a policy forbids to compile
  */
-export async function loadCore(options: LoadCoreOptions = {}): Promise<Core> {
-  const { build = "auto", wasm } = options;
+export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
+  const { build = "auto", wasm } = option;
   if (build !== "auto" && build !== "simd" && build !== "scalar") {
     throw new ArgumentError("build", build, '"auto", "simd" or "scalar"');
   }
@@ -67,11 +91,18 @@ export async function loadCore(options: LoadCoreOptions = {}): Promise<Core> {
     );
   }
   if (wasm !== undefined) return await loadGiven(wasm, build);
-  const chosen = build === "auto" ? (hasSimd() ? "simd" : "scalar") : build;
+  if (initial !== undefined && (build === "auto" || build === initial.build)) return initial;
+  const chosen = build === "auto" ? (hasSimd() && simdCore.usable() ? "simd" : "scalar") : build;
   if (chosen === "simd" && !hasSimd()) {
     throw new MissingError(
       "build",
       'build: "simd" needs 128-bit SIMD, which this engine lacks; use "auto" or "scalar"',
+    );
+  }
+  if (chosen === "simd" && !simdCore.usable()) {
+    throw new MissingError(
+      "build",
+      'build: "simd" needs DecompressionStream, which this engine lacks; use "auto" or "scalar", or give spikegrad.wasm to init',
     );
   }
   let module = compiled.get(chosen);
@@ -85,8 +116,19 @@ export async function loadCore(options: LoadCoreOptions = {}): Promise<Core> {
 }
 
 async function compileInlined(build: Build): Promise<WebAssembly.Module> {
-  const bytes = build === "simd" ? simdBytes : (await import("./builds/scalar.ts")).default;
-  return await compile(bytes);
+  const source = build === "simd" ? simdCore : await scalarCore();
+  const core = await source.load();
+  return core instanceof WebAssembly.Module ? core : await compile(core);
+}
+
+async function scalarCore(): Promise<CoreSource> {
+  try {
+    return (await import("./builds/scalar.ts")).scalarCore;
+  } catch (cause) {
+    throw new MissingError("build", `the package's file of the scalar build cannot be loaded: ${cause}`, {
+      cause,
+    });
+  }
 }
 
 async function loadGiven(wasm: WasmSource, build: "auto" | Build): Promise<Core> {
@@ -145,7 +187,8 @@ function explainRefusal(cause: unknown): SpikegradError {
     return new MissingError(
       "WebAssembly",
       "This page or worker forbids to compile WebAssembly. In a page, add 'wasm-unsafe-eval' to script-src of its " +
-        "Content-Security-Policy; in a CDN worker, import spikegrad/spikegrad.wasm as a module and pass it as wasm",
+        "Content-Security-Policy; in a CDN worker, let the bundler take the condition workerd or edge-light, or import " +
+        "spikegrad/spikegrad.wasm as a module and give it to init({ wasm })",
       { cause },
     );
   }
@@ -167,8 +210,7 @@ function readStamp(module: WebAssembly.Module): Stamp {
 }
 
 /**
- * Makes an instance of a core on a memory of the caller's. Gives the core's exports, wrapped by the AssemblyScript
- * loader.
+ * Makes an instance of a core on a memory of the caller's. Gives the core's exports.
  *
  * @throws SpikegradError with code `ERR_CORE`, from any export, when the core aborts
  */
@@ -185,7 +227,7 @@ export async function instantiateCore<Exports extends object>(
       throw new SpikegradError("ERR_CORE", `The core stopped at ${where}: ${readText(memory, message)}`);
     },
   };
-  const { exports } = await instantiate(module, { env } as Imports);
+  const { exports } = await WebAssembly.instantiate(module, { env });
   return exports as unknown as Exports;
 }
 

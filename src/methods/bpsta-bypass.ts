@@ -3,7 +3,7 @@
 import { Activity, ActivityKind, BackwardFlags, Bpsta, MaxPool, Op } from "../../assembly/abi.ts";
 import type { Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
-import type { Stage } from "./bpsta.ts";
+import type { Stage } from "./bpsta-model.ts";
 import {
   type Adder,
   affineView,

@@ -4,7 +4,8 @@ import { Bias, Norm, Op, Output, Vote } from "../../assembly/abi.ts";
 import type { Layout } from "../core/geometry.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
-import type { BpstaDescriptor, NormStage, Stage } from "./bpsta.ts";
+import type { BpstaDescriptor } from "./bpsta.ts";
+import type { NormStage, Stage } from "./bpsta-model.ts";
 import { lossFields, type Stem } from "./common.ts";
 
 /** What a `bpsta` program is made from. */

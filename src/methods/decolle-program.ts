@@ -15,7 +15,8 @@ import { Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { Stem } from "./common.ts";
-import type { DecolleDescriptor, DecolleLayer } from "./decolle.ts";
+import type { DecolleDescriptor } from "./decolle.ts";
+import type { DecolleLayer } from "./decolle-model.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
 
 /**

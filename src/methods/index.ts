@@ -1,10 +1,10 @@
-import { ArgumentError } from "../errors.ts";
-import { type BpstaDescriptor, bpstaMethod } from "./bpsta.ts";
-import { type DecolleDescriptor, decolleMethod } from "./decolle.ts";
-import { type LeeDescriptor, leeMethod } from "./lee.ts";
+import { ArgumentError, MissingError } from "../errors.ts";
+import type { BpstaDescriptor } from "./bpsta.ts";
+import type { DecolleDescriptor } from "./decolle.ts";
+import type { LeeDescriptor } from "./lee.ts";
 import type { Method } from "./method.ts";
-import { type StdbpDescriptor, stdbpMethod } from "./stdbp.ts";
-import { type SurrogateDescriptor, surrogateMethod } from "./surrogate.ts";
+import type { StdbpDescriptor } from "./stdbp.ts";
+import type { SurrogateDescriptor } from "./surrogate.ts";
 
 /** A gradient method. Plain data. */
 export type MethodDescriptor =
@@ -14,17 +14,23 @@ export type MethodDescriptor =
   | StdbpDescriptor
   | SurrogateDescriptor;
 
+/** What makes programs of each method comes when a network needs it: a file of its own in the package. */
 // biome-ignore lint/suspicious/noExplicitAny: each method takes its own descriptor, looked up by its kind
-const METHODS: Readonly<Record<string, Method<any>>> = {
-  lee: leeMethod,
-  stdbp: stdbpMethod,
-  bpsta: bpstaMethod,
-  surrogate: surrogateMethod,
-  decolle: decolleMethod,
+const METHODS: Readonly<Record<string, () => Promise<Method<any>>>> = {
+  lee: async () => (await import("./lee-model.ts")).leeMethod,
+  stdbp: async () => (await import("./stdbp-model.ts")).stdbpMethod,
+  bpsta: async () => (await import("./bpsta-model.ts")).bpstaMethod,
+  surrogate: async () => (await import("./surrogate-model.ts")).surrogateMethod,
+  decolle: async () => (await import("./decolle-model.ts")).decolleMethod,
 };
 
-/** The method of a descriptor. */
-export function methodOf<D extends MethodDescriptor>(descriptor: D): Method<D> {
+/**
+ * The method of a descriptor.
+ *
+ * @throws ArgumentError for a descriptor of none
+ * @throws MissingError if the package's file of the method cannot be loaded
+ */
+export async function methodOf<D extends MethodDescriptor>(descriptor: D): Promise<Method<D>> {
   const kind = (descriptor as { kind?: unknown } | undefined)?.kind;
   if (typeof kind !== "string" || !Object.hasOwn(METHODS, kind)) {
     throw new ArgumentError(
@@ -35,5 +41,11 @@ export function methodOf<D extends MethodDescriptor>(descriptor: D): Method<D> {
         .join(", ")}`,
     );
   }
-  return METHODS[kind] as Method<D>;
+  try {
+    return (await METHODS[kind]()) as Method<D>;
+  } catch (cause) {
+    throw new MissingError("method", `the package's file of the method ${kind} cannot be loaded: ${cause}`, {
+      cause,
+    });
+  }
 }
