@@ -498,7 +498,8 @@ export class Network {
     this.#runner.requireIdle("foldBatchNorm");
     const { description, values } = foldNorms(this.description, this.parameters);
     const { build, module } = this.#runner.engine;
-    const network = await Network.open(description, modelOf(description), { build, wasm: module });
+    const model = modelOf(description, await methodOf(description.method));
+    const network = await Network.open(description, model, { build, wasm: module });
     for (const [name, data] of values) network.parameters.set(name, data);
     return network;
   }

@@ -59,7 +59,7 @@ describe("what is packed", () => {
     expect(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]).toEqual(expect.arrayContaining(papers));
     for (const path of files.filter((path) => path.startsWith("dist/"))) {
       expect(path).toMatch(
-        /^dist\/(types\/.*\.d\.ts|(chunks\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
+        /^dist\/(types\/.*\.d\.ts|((chunks|workerd|edge-light)\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
       );
     }
   });
