@@ -55,6 +55,7 @@ export interface InitOptions {
  * Sets where the core comes from, for all networks made afterwards: for places where the package's own way is closed, e.g. a
  * worker that may not compile bytes. Nobody else needs it. Without `wasm` the package's own core is compiled ahead.
  *
+ * @param option where the core comes from
  * @throws ArgumentError for a `wasm` that is of no known kind
  * @throws FormatError for a `wasm` that is no core of this version
  * @throws FileError for an address that cannot be fetched
