@@ -2,6 +2,7 @@
 // A topic is a workload, which is timed beside its peers, or one of the other measurements.
 import { existsSync } from "node:fs";
 import { CHART, drawChart } from "./chart/draw.mjs";
+import { KERNEL_TOPICS, runTopic } from "./kernels/topics.mjs";
 import { compare } from "./lib/compare.mjs";
 import { writeSections } from "./lib/document.mjs";
 import { environment } from "./lib/environment.mjs";
@@ -11,7 +12,8 @@ import { speedTables } from "./lib/tables.mjs";
 import { MODES, WORKLOADS } from "./workloads.mjs";
 
 const titles = Object.entries(WORKLOADS).map(([name, { title }]) => [name, title]);
-const { names, json, latency, chart, ...settings } = readOptions(Object.fromEntries(titles));
+const topics = { ...Object.fromEntries(titles), ...KERNEL_TOPICS };
+const { names, json, latency, chart, ...settings } = readOptions(topics);
 const modules = await load();
 const here = await environment();
 const say = json ? (text) => console.error(text) : (text) => console.log(text);
@@ -19,7 +21,9 @@ const results = [];
 
 for (const name of names) {
   try {
-    await runWorkload(name, WORKLOADS[name]);
+    if (Object.hasOwn(KERNEL_TOPICS, name))
+      await runTopic(name, { ...modules, ...settings, json, chart, here, say });
+    else await runWorkload(name, WORKLOADS[name]);
   } catch (error) {
     // Not left to Node, which would print a line of the minified bundle in front of it.
     say(`${name}: ${error.stack}`);

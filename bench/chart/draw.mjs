@@ -14,17 +14,23 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 /** Draws the ratios of all saved results; says why where it cannot. */
 export async function drawChart(say) {
   try {
-    if (!existsSync(new URL("node_modules/@observablehq/plot", import.meta.url))) {
-      say("installing what draws the chart (npm ci in bench/chart)");
-      await promisify(execFile)("npm", ["ci", "--prefix", HERE, "--no-audit", "--no-fund"]);
-    }
-    const Plot = await import("@observablehq/plot");
-    const { parseHTML } = await import("linkedom");
-    const { document } = parseHTML("<html><body></body></html>");
+    const { Plot, document } = await loadPlot(say);
     await writeFile(CHART, svg(Plot, document, await readResults("speed")));
   } catch (error) {
     say(`no chart: ${error.message.split("\n", 1)[0]}`);
   }
+}
+
+/** Observable Plot and a document for it to draw in; installs them where they are missing. */
+export async function loadPlot(say) {
+  if (!existsSync(new URL("node_modules/@observablehq/plot", import.meta.url))) {
+    say("installing what draws the chart (npm ci in bench/chart)");
+    await promisify(execFile)("npm", ["ci", "--prefix", HERE, "--no-audit", "--no-fund"]);
+  }
+  const Plot = await import("@observablehq/plot");
+  const { parseHTML } = await import("linkedom");
+  const { document } = parseHTML("<html><body></body></html>");
+  return { Plot, document };
 }
 
 function svg(Plot, document, results) {

@@ -35,12 +35,13 @@ export class Synapse {
   readonly #target: number;
   readonly #delivered: number;
 
-  constructor(memory: WebAssembly.Memory, source: Source, geometry: FanoutGeometry) {
+  /** `base`: where its memory begins, a multiple of 64. */
+  constructor(memory: WebAssembly.Memory, source: Source, geometry: FanoutGeometry, base = 65536) {
     this.memory = memory;
     this.source = source;
     this.geometry = geometry;
     const { layout, steps, kind } = source;
-    const plan = new Plan(65536, 1);
+    const plan = new Plan(base, 1);
     this.frame = plan.take(Frame.Size);
     plan.preset(this.frame + Frame.Ranks, [1, plan.take(EVENT_SCRATCH, 64)]);
     const step = kind === "values" ? layout.length * 4 : layout.bitBytes;
