@@ -15,7 +15,7 @@ export const ABI_VERSION = 1;
 export const enum Op {
   End = 0,
   // control
-  ForBlocks, // body; for every block of samples that this rank owns
+  ForBlocks, // body; blocks of samples, each by the rank that comes for it first; between two barriers once at most
   ForSamples, // body; samples of the block, ascending
   ForSteps, // body, count, direction (1 up, 0 down)
   ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
@@ -23,6 +23,8 @@ export const enum Op {
   Clear, // view, bytes
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
   FromStep, // body, step; the body runs from that step on
+  RankZero, // body; rank 0 alone runs it
+  Barrier, // no rank goes on before all are here
   // encode
   PoissonSetup, // see encode/poisson.ts
   PoissonStep,
@@ -131,7 +133,18 @@ export const enum Frame {
   Ranks = 16,
   Events = 20, // address of the rank's event list
   Control = 24, // address of the control record
+  Team = 28, // address of the team record
   Size = 32,
+}
+
+/** What the ranks of a program share, all of it atomic; the wrapper sets it to 0 before they start. */
+export const enum Team {
+  Arrived = 0, // ranks waiting at the barrier
+  Passed = 4, // barriers passed; those that sleep wait for it to change
+  Sleepers = 8,
+  Next = 12, // the block that nobody has come for
+  Stop = 16, // 1: give up
+  Size = 64,
 }
 
 /** What changes from batch to batch; written by the wrapper, read by the core. */

@@ -52,6 +52,7 @@ import { productBackward, productForward, productGather, transpose } from "./syn
 import { routeBackward, routeForward } from "./synapse/route";
 import { sweepBackward, sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
+import { barrier, goOn, nextBlock } from "./team";
 import { at, endSample, firstSample } from "./view";
 
 @inline
@@ -72,13 +73,13 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         next += operand(pc, 0) << 2;
         const control = load<u32>(frame, Frame.Control) as usize;
         const last = load<u32>(control, Control.EndBlock);
-        const ranks = load<u32>(frame, Frame.Ranks);
-        const rank = load<u32>(frame, Frame.Rank);
-        for (let block = load<u32>(control, Control.FirstBlock); block < last; ++block) {
-          if (block % ranks != rank) continue;
+        const first = load<u32>(control, Control.FirstBlock);
+        for (let block = nextBlock(first, first, frame); block < last; block = nextBlock(block + 1, first, frame)) {
+          goOn(frame);
           store<u32>(frame, block, Frame.Block);
           execute(body, next, frame);
         }
+        store<u32>(frame, 0, Frame.Block);
         break;
       }
       case Op.ForSamples: {
@@ -86,6 +87,7 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         next += operand(pc, 0) << 2;
         const last = endSample(frame);
         for (let sample = firstSample(frame); sample < last; ++sample) {
+          goOn(frame);
           store<u32>(frame, sample, Frame.Sample);
           execute(body, next, frame);
         }
@@ -97,6 +99,7 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         const steps = operand(pc, 1) as i32;
         const up = operand(pc, 2) != 0;
         for (let i = 0; i < steps; ++i) {
+          goOn(frame);
           store<u32>(frame, up ? i : steps - 1 - i, Frame.Step);
           execute(body, next, frame);
         }
@@ -137,6 +140,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         if (load<u32>(frame, Frame.Step) + first >= (operand(pc, 1) as u32)) execute(body, next, frame);
         break;
       }
+      case Op.RankZero: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        if (load<u32>(frame, Frame.Rank) == 0) execute(body, next, frame);
+        break;
+      }
+      case Op.Barrier:
+        barrier(frame);
+        break;
       case Op.PoissonSetup:
         poissonSetup(operand(pc, 0), frame);
         break;

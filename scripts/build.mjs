@@ -18,6 +18,7 @@ const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"
 const CORES = [
   { target: "simd", file: "spikegrad.wasm" },
   { target: "scalar", file: "spikegrad.scalar.wasm" },
+  { target: "threads", file: "spikegrad.threads.wasm" },
 ];
 
 // One bundle for all of them, so that they share chunks: an ArgumentError is the same class in each.
@@ -28,6 +29,7 @@ const ENTRIES = {
   "data-node": { source: "src/data/node.ts", browser: false },
 };
 const CLI = "src/cli/main.ts";
+const WORKER = "src/core/worker.ts";
 
 // CDN workers may not compile bytes: there the same entry points import the core as a module. What the import is called
 // differs between their bundlers; those of Cloudflare's know both.
@@ -64,6 +66,42 @@ const afterEntry = {
     build.onLoad({ filter: /[\\/]src[\\/].*(-model|normalize|gradient-check)\.ts$/ }, async ({ path }) => ({
       contents: `${await readFile(path, "utf8")}\nexport { createNetwork as _ } from ${JSON.stringify(join(root, ENTRIES.index.source))};`,
       loader: "ts",
+    }));
+  },
+};
+
+/** The script of the workers: a file of the package, and text inside the chunk that starts them. */
+const workerSource = {
+  name: "worker-source",
+  setup(build) {
+    build.onResolve({ filter: /^worker-source$/ }, ({ path }) => ({ path, namespace: path }));
+    build.onLoad({ filter: /./, namespace: "worker-source" }, async () => {
+      const { outputFiles } = await bundle({
+        ...COMMON,
+        entryPoints: { worker: WORKER },
+        format: "iife",
+        platform: "neutral",
+        external: ["node:*"],
+        sourcemap: false,
+        write: false,
+      });
+      const [{ text }] = outputFiles;
+      await writeFile(join(dist, "worker.js"), text);
+      return { contents: text.trim(), loader: "text", watchFiles: [join(root, WORKER)] };
+    });
+  },
+};
+
+/** Threads would make a page's one file half as large again. */
+const withoutThreads = {
+  name: "without-threads",
+  setup(build) {
+    build.onResolve({ filter: /workers\.ts$|builds\/threads\.ts$/ }, ({ path }) => ({
+      path,
+      namespace: "without-threads",
+    }));
+    build.onLoad({ filter: /./, namespace: "without-threads" }, () => ({
+      contents: `throw new Error("bundle.js has no threads; index.js has");`,
     }));
   },
 };
@@ -169,7 +207,7 @@ async function bundleLibrary(entryPoints) {
     entryPoints,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    plugins: [inlinedCores, afterEntry],
+    plugins: [workerSource, inlinedCores, afterEntry],
   });
   await removeStale("dist/chunks", metafile);
   for (const name of Object.keys(entryPoints)) {
@@ -187,14 +225,15 @@ async function bundleForEdge(entryPoints, folder, query) {
     splitting: true,
     chunkNames: "[name]-[hash]",
     sourcemap: false,
-    plugins: [moduleCores(query), afterEntry],
+    plugins: [workerSource, moduleCores(query), afterEntry],
   });
   await removeStale(`dist/${folder}`, metafile);
 }
 
 /** All of the default entry in one file, for a page without a bundler that is to fetch one. */
 async function bundleOneFile() {
-  await bundle({ ...LIBRARY, entryPoints: { bundle: ENTRIES.index.source }, plugins: [inlinedCores] });
+  const plugins = [withoutThreads, inlinedCores];
+  await bundle({ ...LIBRARY, entryPoints: { bundle: ENTRIES.index.source }, plugins });
 }
 
 /** Node's modules do not exist in a page, so a browser-safe entry point must not reach one, not even on demand. */

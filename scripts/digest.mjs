@@ -1,6 +1,7 @@
-// The bits contract: every method's small network, trained in every runtime with either build, comes to the same bits.
+// The bits contract: every method's small network, trained in every runtime with either build and with one, two or three
+// threads, comes to the same bits.
 //   npm run digest [-- --update]
-// Prints one line a runtime and build; exit 1 if a hash differs from the committed ones in test/digests.json.
+// Prints one line a runtime and build or number of threads; exit 1 if a hash differs from the committed ones in test/digests.json.
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -31,7 +32,7 @@ try {
     [
       "chromium",
       chromium,
-      (path) => installation.evaluate(path, "", 'import("/digest.mjs").then((m) => m.digests())'),
+      (path) => installation.evaluate(path, "", 'import("/digest.mjs").then((m) => m.digests())', true),
     ],
     [
       "firefox",

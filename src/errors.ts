@@ -145,6 +145,14 @@ export class StateError extends SpikegradError {
   }
 }
 
+/** A worker could not be started, ended, or failed while it computed. */
+export class WorkerError extends SpikegradError {
+  override readonly name = "WorkerError";
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("ERR_WORKER", message, details);
+  }
+}
+
 /** A NaN or an infinity arose where only finite numbers may be. */
 export class NonFiniteError extends SpikegradError {
   override readonly name = "NonFiniteError";

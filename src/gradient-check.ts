@@ -68,7 +68,7 @@ export async function checkGradients(
   integer("samples", count, 1);
   within("tolerance", tolerance, 0, 1);
   const { gradients } = await differentiate(runner, samples, labels, undefined, rest);
-  const other = await copy(runner, runner.engine.build === "simd" ? "scalar" : "simd");
+  const other = await copy(runner, runner.engine.build === "scalar" ? "simd" : "scalar");
   const twin = (await differentiate(other, samples, labels, undefined, rest)).gradients;
   const exact = rest.bypassNeurons ? "loss" : runner.model.exact;
   const smooth = exact === "smooth";

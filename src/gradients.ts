@@ -123,7 +123,7 @@ export async function differentiate(
     await runner.run(lowered);
     const sum = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
     const loss = runner.model.meanLoss ? sum / count : sum;
-    engine.reduce(lowered);
+    await engine.reduce(lowered);
     const gradients: Record<string, Tensor> = {};
     const statistics: Record<string, Tensor> = {};
     runner.model.parameters.forEach((spec, i) => {

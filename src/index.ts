@@ -1,3 +1,4 @@
+export type { Threads, WorkerSource } from "./core/threads.ts";
 export { type Build, type InitOptions, init, type WasmSource } from "./core/wasm.ts";
 export type { Dataset, SampleShape } from "./data/dataset.ts";
 export {
@@ -32,6 +33,7 @@ export {
   NonFiniteError,
   SpikegradError,
   StateError,
+  WorkerError,
 } from "./errors.ts";
 export type { EvaluateOptions, Evaluation, LayerActivity, Prediction, PredictOptions } from "./evaluation.ts";
 export type { GradientCheck, GradientCheckOptions, ParameterCheck } from "./gradient-check.ts";

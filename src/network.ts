@@ -1,7 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Control, Stream } from "../assembly/abi.ts";
-import { Engine } from "./core/engine.ts";
+import { Engine, type EngineOptions } from "./core/engine.ts";
 import { shapeOf, size } from "./core/geometry.ts";
+import type { Threads } from "./core/threads.ts";
 import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
@@ -56,10 +57,16 @@ export interface NetworkOptions {
   readonly build?: "auto" | Build;
   /** The core from elsewhere, where bytes may not be compiled at run time: a module, its bytes, a response or a URL. */
   readonly wasm?: WasmSource;
+  /**
+   * Threads that compute a batch, each in a worker of its own: a number, or `"auto"` for one a processor, at most eight. The
+   * bits are the same with any number. Default 1: no workers, no shared memory. Where threads cannot be had it computes on one
+   * and `network.threads` says why.
+   */
+  readonly threads?: "auto" | number;
 }
 
 /** What `loadNetwork` takes beside bytes. */
-export type LoadOptions = Pick<NetworkOptions, "build" | "wasm">;
+export type LoadOptions = Pick<NetworkOptions, "build" | "wasm" | "threads">;
 
 /** Neurons of one layer. */
 export interface LayerNeurons {
@@ -106,7 +113,18 @@ const WHOLE_SEED = 2 ** 53 - 1;
  * @throws FormatError, FileError for a `wasm` that is no core of this version, or cannot be fetched
  */
 export async function createNetwork(option: NetworkOptions): Promise<Network> {
-  const known = ["input", "encoder", "method", "layers", "seed", "loss", "initializer", "build", "wasm"];
+  const known = [
+    "input",
+    "encoder",
+    "method",
+    "layers",
+    "seed",
+    "loss",
+    "initializer",
+    "build",
+    "wasm",
+    "threads",
+  ];
   const { description, method } = await describe(options("createNetwork", option, known));
   const network = await Network.open(description, modelAsListed(description, method), option);
   network[INITIALIZE]();
@@ -128,7 +146,7 @@ export async function createNetwork(option: NetworkOptions): Promise<Network> {
  * @throws FileError for a `wasm` address that cannot be fetched
  */
 export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): Promise<Network> {
-  options("loadNetwork options", option, ["build", "wasm"]);
+  options("loadNetwork options", option, ["build", "wasm", "threads"]);
   const file = readModel(bytes);
   const place = "__metadata__.network";
   const { description, method } = await describe(file.network).catch((cause) => blameFile(place, cause));
@@ -267,13 +285,9 @@ export class Network {
   }
 
   /** @internal */
-  static async open(
-    description: NetworkDescription,
-    model: Model,
-    option: { build?: "auto" | Build; wasm?: WasmSource },
-  ): Promise<Network> {
-    const { build, wasm } = option;
-    return new Network(description, await Engine.create(model, description.seed, { build, wasm }));
+  static async open(description: NetworkDescription, model: Model, option: EngineOptions): Promise<Network> {
+    const { build, wasm, threads } = option;
+    return new Network(description, await Engine.create(model, description.seed, { build, wasm, threads }));
   }
 
   /** @internal */
@@ -310,6 +324,11 @@ export class Network {
   /** Build of the core in use. */
   get build(): Build {
     return this.#runner.engine.build;
+  }
+
+  /** Threads that compute its batches, and why it is one where more were asked for. */
+  get threads(): Threads {
+    return this.#runner.engine.threads;
   }
 
   /** Whether `dispose` was called. */

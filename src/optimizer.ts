@@ -177,6 +177,7 @@ export class OptimizerState {
   #emitStep(plan: Plan): void {
     const engine = this.#engine;
     plan.emit(Op.Advance, this.#hyper);
+    plan.barrier();
     engine.model.parameters.forEach((spec, i) => {
       const scale = this.#scales[i];
       if (scale === 0) return;
@@ -200,12 +201,32 @@ export class OptimizerState {
    * @throws NonFiniteError, before anything is changed, if one of them is NaN or infinite, or the step would be so large
    */
   step(where: string): void {
+    const { check, step } = this.#placed();
+    this.#engine.runProgram(check.program, check.result.frames);
+    this.#refuse(where, check);
+    this.#engine.runProgram(step.program, step.result.frames);
+  }
+
+  /** The same, by all threads where there is much to do. */
+  async stepShared(where: string): Promise<void> {
+    const engine = this.#engine;
+    const { check, step } = this.#placed();
+    const { count } = engine.threads;
+    await engine.runShared(check.program, check.result.frames, count, engine.parameterLength);
+    this.#refuse(where, check);
+    await engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
+  }
+
+  #placed(): { check: Placed; step: Placed } {
     const engine = this.#engine;
     if (this.#disposed) throw new StateError("the optimizer was disposed");
     if (this.#programs?.gradients !== engine.gradients) {
       this.#release();
       const place = (emit: (plan: Plan) => number) =>
-        engine.place("the optimizer", (plan) => ({ frames: plan.take(Frame.Size), record: emit(plan) }));
+        engine.place("the optimizer", (plan) => ({
+          frames: plan.take(Frame.Size * plan.ranks),
+          record: emit(plan),
+        }));
       const check = place((plan) => this.#emitCheck(plan));
       const step = place((plan) => {
         this.#emitStep(plan);
@@ -213,19 +234,19 @@ export class OptimizerState {
       });
       this.#programs = { check, step, gradients: engine.gradients };
     }
-    const { check, step } = this.#programs;
-    engine.runProgram(check.program, check.result.frames);
-    const [squares] = engine.f64(check.result.record + Clip.Squares, 1);
+    return this.#programs;
+  }
+
+  #refuse(where: string, check: Placed): void {
+    const [squares] = this.#engine.f64(check.result.record + Clip.Squares, 1);
     const fault = this.#fault(squares);
-    if (fault !== undefined) {
-      throw new NonFiniteError(
-        `${where}${this.#steepest()}: ${fault}; the parameters are those before this step`,
-        {
-          value: Math.sqrt(squares),
-        },
-      );
-    }
-    engine.runProgram(step.program, step.result.frames);
+    if (fault === undefined) return;
+    throw new NonFiniteError(
+      `${where}${this.#steepest()}: ${fault}; the parameters are those before this step`,
+      {
+        value: Math.sqrt(squares),
+      },
+    );
   }
 
   /** Why gradients with this sum of squares must not be stepped along, if so. */

@@ -36,6 +36,7 @@ export class Runner {
   }
 
   dispose(): void {
+    this.#engine?.dispose();
     this.#engine = undefined;
   }
 
@@ -123,12 +124,22 @@ export class Runner {
   }
 
   async run(lowered: Lowered): Promise<void> {
-    const engine = this.engine;
-    const blocks = engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
-    for (let block = 0; block < blocks; block++) {
-      engine.run(lowered, block, block + 1);
-      await breathe();
+    const blocks = this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
+    await this.#runBlocks(lowered, blocks);
+  }
+
+  /** Runs the blocks of a batch: in workers, or one after the other, so that the event loop can turn. */
+  async #runBlocks(lowered: Lowered, blocks: number): Promise<void> {
+    const { engine } = this;
+    const check = () => {
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
+    };
+    if (await engine.runInWorkers(lowered, blocks)) return check();
+    const stride = lowered.together ? blocks : 1;
+    for (let block = 0; block < blocks; block += stride) {
+      engine.run(lowered, block, block + stride);
+      await breathe();
+      check();
     }
   }
 
@@ -160,14 +171,9 @@ export class Runner {
 
   /** Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn. */
   async runEach(lowered: Lowered, count: number): Promise<void> {
-    const engine = this.engine;
     const blocks = Math.ceil(count / (this.model.together ?? 1));
-    engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
-    for (let i = 0; i < blocks; i++) {
-      engine.run(lowered, i, i + 1);
-      await breathe();
-      if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
-    }
+    this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
+    await this.#runBlocks(lowered, blocks);
   }
 
   countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {

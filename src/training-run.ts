@@ -241,12 +241,17 @@ export class TrainingRun {
       };
       const fault = this.#watches() ? await diagnose(runner, suspect, true) : undefined;
       runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
-      await runner.run(lowered);
+      try {
+        await runner.run(lowered);
+      } catch (error) {
+        if (!runner.disposed) before?.restore();
+        throw error;
+      }
       let loss = 0;
       let skipped = false;
       try {
         if (fault !== undefined) throw new NonFiniteError(unfit(where, fault));
-        loss = this.#learn(lowered, order, where);
+        loss = await this.#learn(lowered, order, where);
         before?.restoreFrozen();
       } catch (error) {
         if (!(error instanceof NonFiniteError)) throw error;
@@ -277,14 +282,14 @@ export class TrainingRun {
   }
 
   /** What remains to be done of a batch that was run: the optimizer's step, unless the program took it. */
-  #learn(lowered: Lowered, order: Uint32Array, where: string): number {
+  async #learn(lowered: Lowered, order: Uint32Array, where: string): Promise<number> {
     const { engine, model } = this.#runner;
     const loss = this.#runner.sumLosses(lowered, order.length, where, order);
     if (model.online) engine.checkParameters(where);
     else {
-      engine.reduce(lowered);
+      await engine.reduce(lowered);
       engine.checkStatistics(where);
-      this.state.step(where);
+      await this.state.stepShared(where);
       engine.takeStatistics((i) => this.#scales[i] !== 0);
     }
     return loss;

@@ -17,3 +17,9 @@ declare module "*.wasm?module" {
 declare type i32 = number;
 declare type u32 = number;
 declare type f32 = number;
+
+// The script of the workers, as text; see scripts/build.mjs.
+declare module "worker-source" {
+  const text: string;
+  export default text;
+}

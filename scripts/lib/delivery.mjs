@@ -72,10 +72,11 @@ export class Installation {
    * @param {string} chromium path
    * @param {string} policy "" for none
    * @param {string} expression
+   * @param {boolean} [isolated] cross-origin isolated, so that memory can be shared
    * @returns {Promise<any>}
    */
-  async evaluate(chromium, policy, expression) {
-    const server = await serve(this.folder, policy);
+  async evaluate(chromium, policy, expression, isolated = false) {
+    const server = await serve(this.folder, policy, isolated);
     const playwright = await loadPlaywright();
     const browser = await playwright.chromium.launch({
       executablePath: chromium,
@@ -117,7 +118,7 @@ export class Installation {
     try {
       const done = new Promise((resolve, reject) => {
         timer = setTimeout(() => reject(new Error("firefox: no answer in 300 s")), 300_000);
-        server = serve(this.folder, "", resolve);
+        server = serve(this.folder, "", true, resolve);
       });
       const { port } = (await server).address();
       const address = `http://localhost:${port}/report.html`;
@@ -165,9 +166,10 @@ function npm(cwd, ...args) {
 /**
  * @param {string} folder
  * @param {string} policy
+ * @param {boolean} isolated
  * @param {(answer: any) => void} [report] gets what is sent to /report
  */
-async function serve(folder, policy, report) {
+async function serve(folder, policy, isolated, report) {
   /** @type {Record<string, string>} */
   const types = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
   const server = createServer(async (request, response) => {
@@ -183,6 +185,10 @@ async function serve(folder, policy, report) {
       const type = types[pathname.split(".").pop() ?? ""] ?? "application/octet-stream";
       response.setHeader("Content-Type", type);
       if (policy !== "") response.setHeader("Content-Security-Policy", policy);
+      if (isolated) {
+        response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+        response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
+      }
       response.end(body);
     } catch {
       response.statusCode = 404;

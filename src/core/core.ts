@@ -1,7 +1,7 @@
 /** What assembly/index.ts exports. */
 export interface CoreExports {
   abiVersion(): number;
-  run(program: number, words: number, frames: number, rank: number, ranks: number): void;
+  run(program: number, words: number, frames: number, rank: number, ranks: number, team: number): void;
   fillNormal(
     out: number,
     count: number,

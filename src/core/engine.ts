@@ -1,4 +1,4 @@
-import { ABI_VERSION, Control, MAX_BLOCKS, Op } from "../../assembly/abi.ts";
+import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team } from "../../assembly/abi.ts";
 import { NonFiniteError, StateError } from "../errors.ts";
 import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
@@ -6,7 +6,9 @@ import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
 import { Plan, type Program } from "./plan.ts";
 import { seedKey, streamKey } from "./random.ts";
+import { checkThreads, possibleThreads, type Threads } from "./threads.ts";
 import { type Build, type Core, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
+import type { runRanks, SharedNetwork } from "./workers.ts";
 
 /** A program in memory, ready to run. */
 export interface Lowered {
@@ -15,7 +17,39 @@ export interface Lowered {
   readonly program: Program;
   readonly address: number;
   readonly bytes: number;
+  /** Most ranks that it has scratch memory for. */
+  readonly ranks: number;
+  /** All ranks go through the whole of it together; else each takes blocks of its own. */
+  readonly together: boolean;
 }
+
+/** Where an engine's core comes from, and how many threads it shall have. */
+export interface EngineOptions {
+  readonly build?: "auto" | Build;
+  readonly wasm?: WasmSource;
+  readonly threads?: "auto" | number;
+}
+
+/** The pool of workers, and what it must know of an engine. */
+interface Crew {
+  readonly shared: SharedNetwork;
+  readonly run: typeof runRanks;
+  stop(): void;
+  forget(): void;
+}
+
+/** Networks of this process, to tell them apart in workers. */
+let engines = 0;
+
+/** Workers forget networks that nobody disposed of. */
+const forgotten = new FinalizationRegistry<number>(async (id) =>
+  (await import("./workers.ts")).forgetNetwork(id),
+);
+
+/** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
+const WORTH = 0.3;
+/** Nor are so few additions or updates. */
+const WORTHY_ELEMENTS = 2 ** 19;
 
 /** Above this many f32 of parameters a batch is cut into fewer blocks: each has a gradient buffer of its own. */
 const BLOCK_BUDGET = 8 * 2 ** 20;
@@ -37,6 +71,12 @@ export class Engine {
   readonly model: Model;
   readonly #core: CoreExports;
   readonly #arena: Arena;
+  /** What ranks share. */
+  readonly #team: number;
+  readonly threads: Threads;
+  readonly #crew: Crew | undefined;
+  /** Estimates by program: ms that one rank needs for a block of it. */
+  readonly #pace = new WeakMap<Program, number>();
   readonly #key: { key0: number; key1: number };
   readonly #offsets: number[] = [];
   /** f32 elements of all parameters, padding included. */
@@ -48,9 +88,19 @@ export class Engine {
   #reducer: { address: number; program: Program } | undefined;
   #lowered = new Map<string, Lowered>();
 
-  private constructor({ build, module }: Core, core: CoreExports, arena: Arena, model: Model, seed: number) {
+  private constructor(
+    { build, module }: Core,
+    core: CoreExports,
+    arena: Arena,
+    model: Model,
+    seed: number,
+    { threads, crew, team }: { threads: Threads; crew: Crew | undefined; team: number },
+  ) {
     this.build = build;
     this.module = module;
+    this.threads = threads;
+    this.#crew = crew;
+    this.#team = team;
     this.#core = core;
     this.#arena = arena;
     this.model = model;
@@ -69,20 +119,44 @@ export class Engine {
     this.#parameters = arena.take(length * 4, "the parameters");
   }
 
-  static async create(
-    model: Model,
-    seed: number,
-    options: { build?: "auto" | Build; wasm?: WasmSource },
-  ): Promise<Engine> {
-    const loaded = await loadCore(options);
-    const memory = createMemory();
-    const core = await instantiateCore<CoreExports>(loaded.module, memory);
+  static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
+    const { wasm, build = "auto" } = option;
+    const asked = checkThreads(option.threads ?? 1);
+    let threads = await possibleThreads(asked, { build, module: wasm !== undefined });
+    let workers: typeof import("./workers.ts") | undefined;
+    if (threads.count > 1) {
+      try {
+        workers = await import("./workers.ts");
+        await workers.startWorkers(threads.count);
+      } catch (error) {
+        workers = undefined;
+        threads = { count: 1, reason: error instanceof Error ? error.message : String(error) };
+      }
+    }
+    const source = workers ? { build: "threads" as const } : { build, wasm };
+    const loaded = await loadCore(source);
+    const { module } = loaded;
+    const memory = createMemory(workers !== undefined);
+    const core = await instantiateCore<CoreExports>(module, memory, workers ? { wait: refuseToWait } : {});
     if (core.abiVersion() !== ABI_VERSION) {
       throw new StateError(
         `the core speaks version ${core.abiVersion()} of its interface, the wrapper ${ABI_VERSION}`,
       );
     }
-    return new Engine(loaded, core, new Arena(memory), model, seed);
+    const arena = new Arena(memory);
+    const team = arena.take(Team.Size, "the threads");
+    const crew = workers && crewOf(workers, { id: ++engines, module, memory, team });
+    const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
+    if (crew) forgotten.register(engine, crew.shared.id, engine);
+    return engine;
+  }
+
+  /** Ends what its workers compute; they forget it. */
+  dispose(): void {
+    if (!this.#crew) return;
+    forgotten.unregister(this);
+    this.#crew.stop();
+    this.#crew.forget();
   }
 
   /** Bytes of linear memory taken now. */
@@ -224,9 +298,14 @@ export class Engine {
     };
   }
 
+  /** Ranks that a program for `purpose` has memory for. */
+  #ranks({ mode, capacity }: Purpose): number {
+    return mode === "step" ? 1 : Math.min(this.threads.count, capacity);
+  }
+
   /** Bytes that a program for `purpose` would take, gradients included, without taking them. */
   measure(purpose: Purpose): number {
-    const plan = new Plan(SIZING_BASE, 1);
+    const plan = new Plan(SIZING_BASE, this.#ranks(purpose));
     this.model.lower(plan, purpose, this.#bindings());
     plan.finish();
     return plan.bytes + (purpose.mode === "train" ? this.#gradientRoom(purpose.blocks) : 0);
@@ -240,17 +319,18 @@ export class Engine {
     if (known) this.drop(key);
     if (purpose.mode === "train") this.takeGradients(purpose.blocks);
     const bindings = this.#bindings();
-    const sizing = new Plan(SIZING_BASE, 1);
+    const ranks = this.#ranks(purpose);
+    const sizing = new Plan(SIZING_BASE, ranks);
     this.model.lower(sizing, purpose, bindings);
     sizing.finish();
     const bytes = sizing.bytes;
     const what = purpose.mode === "train" ? "training" : "inference";
     const address = this.#arena.take(bytes, `${what} on batches of ${purpose.capacity}`);
-    const plan = new Plan(address, 1);
+    const plan = new Plan(address, ranks);
     const ports = this.model.lower(plan, purpose, bindings);
     const program = plan.finish();
     plan.write(this.#arena.memory.buffer);
-    const lowered = { purpose, ports, program, address, bytes };
+    const lowered = { purpose, ports, program, address, bytes, ranks, together: plan.together };
     this.#lowered.set(key, lowered);
     return lowered;
   }
@@ -269,11 +349,14 @@ export class Engine {
   }
 
   /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
-  reduce(lowered: Lowered): void {
+  async reduce(lowered: Lowered): Promise<void> {
     this.#reducer ??= this.place("the reduction", (plan) =>
       plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4),
     );
-    this.runProgram(this.#reducer.program, lowered.ports.frames);
+    const { ports, ranks } = lowered;
+    const blocks = this.u32(ports.control, Control.Size / 4)[Control.Blocks / 4];
+    if (blocks > 1)
+      await this.runShared(this.#reducer.program, ports.frames, ranks, (blocks - 1) * this.blockLength);
   }
 
   /** Refuses running statistics that are no numbers, before they take the place of the old. */
@@ -305,27 +388,55 @@ export class Engine {
     this.#lowered.delete(key);
   }
 
-  /** Runs blocks `first … end - 1` of the batch that stands in the ports. */
+  /** Runs blocks `first … end - 1` of the batch that stands in the ports, on this thread. */
   run(lowered: Lowered, first: number, end: number): void {
     const { ports, program } = lowered;
     const control = this.u32(ports.control, Control.Size / 4);
     control[Control.FirstBlock / 4] = first;
     control[Control.EndBlock / 4] = end;
-    this.#core.run(program.address, program.words, ports.frames, 0, 1);
+    const began = performance.now();
+    this.runProgram(program, ports.frames);
+    this.#pace.set(program, (performance.now() - began) / (end - first));
+  }
+
+  /**
+   * Runs all blocks of the batch that stands in the ports, in workers; says whether it did. It does not where there are none,
+   * where there is nothing to share, and where one thread would be done before they wake.
+   */
+  async runInWorkers(lowered: Lowered, blocks: number): Promise<boolean> {
+    const crew = this.#crew;
+    const { ports, program, together } = lowered;
+    const control = this.u32(ports.control, Control.Size / 4);
+    const ranks = Math.min(lowered.ranks, together ? control[Control.Samples / 4] : blocks);
+    if (crew === undefined || ranks < 2) return false;
+    if ((this.#pace.get(program) ?? Number.POSITIVE_INFINITY) * blocks < WORTH) return false;
+    control[Control.FirstBlock / 4] = 0;
+    control[Control.EndBlock / 4] = blocks;
+    const began = performance.now();
+    await crew.run(crew.shared, program, ports.frames, ranks);
+    this.#pace.set(program, ((performance.now() - began) * ranks) / blocks);
+    return true;
   }
 
   /** Runs a bare program that needs no batch. */
   runProgram(program: Program, frames: number): void {
-    this.#core.run(program.address, program.words, frames, 0, 1);
+    this.#core.run(program.address, program.words, frames, 0, 1, this.#team);
+  }
+
+  /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it. */
+  async runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> {
+    const crew = this.#crew;
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) await crew.run(crew.shared, program, frames, ranks);
+    else this.runProgram(program, frames);
   }
 
   /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */
   place<T>(purpose: string, build: (plan: Plan) => T): { address: number; result: T; program: Program } {
-    const sizing = new Plan(SIZING_BASE, 1);
+    const sizing = new Plan(SIZING_BASE, this.threads.count);
     build(sizing);
     sizing.finish();
     const address = this.#arena.take(sizing.bytes, purpose);
-    const plan = new Plan(address, 1);
+    const plan = new Plan(address, this.threads.count);
     const result = build(plan);
     const program = plan.finish();
     plan.write(this.#arena.memory.buffer);
@@ -339,4 +450,19 @@ function refuseNonFinite(what: string, values: Float32Array): void {
   throw new NonFiniteError(`${what} would become ${bad}; the parameters are those before this step`, {
     value: bad,
   });
+}
+
+/** The core runs on the caller's thread with one rank only, which has nobody to wait for. */
+function refuseToWait(): never {
+  throw new StateError("the core waits on the thread of the caller");
+}
+
+function crewOf(workers: typeof import("./workers.ts"), shared: SharedNetwork): Crew {
+  const { id } = shared;
+  return {
+    shared,
+    run: workers.runRanks,
+    stop: () => workers.stopRanks(shared, true),
+    forget: () => workers.forgetNetwork(id),
+  };
 }

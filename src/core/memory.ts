@@ -5,6 +5,8 @@ const PAGE = 65536;
 const ARENA_START = 16384;
 const MOST_PAGES = 65536;
 const ALIGNMENT = 64;
+/** A shared memory that may not even grow to so many pages is of no use. */
+const LEAST_SHARED = 1024;
 
 interface Region {
   readonly address: number;
@@ -101,13 +103,18 @@ export class Arena {
   }
 }
 
-/** A memory as small as may be; it grows when the arena needs it. */
-export function createMemory(): WebAssembly.Memory {
-  try {
-    return new WebAssembly.Memory({ initial: 1, maximum: MOST_PAGES });
-  } catch (cause) {
-    throw new MemoryError(PAGE, `memory: the engine refused a WebAssembly memory of ${PAGE} bytes`, {
-      cause,
-    });
+/** A memory as small as may be; it grows when the arena needs it. One that workers share has its address space reserved. */
+export function createMemory(shared = false): WebAssembly.Memory {
+  let maximum = MOST_PAGES;
+  for (;;) {
+    try {
+      return new WebAssembly.Memory({ initial: 1, maximum, shared });
+    } catch (cause) {
+      maximum /= 4;
+      if (shared && maximum >= LEAST_SHARED) continue;
+      throw new MemoryError(PAGE, `memory: the engine refused a WebAssembly memory of ${PAGE} bytes`, {
+        cause,
+      });
+    }
   }
 }

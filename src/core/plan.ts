@@ -1,4 +1,4 @@
-import { type Op, View } from "../../assembly/abi.ts";
+import { Op, View } from "../../assembly/abi.ts";
 
 /** An f32 operand among integers. */
 export interface Float {
@@ -38,6 +38,8 @@ export interface Program {
 export class Plan {
   readonly base: number;
   readonly ranks: number;
+  /** Set by programs that all ranks go through together, meeting at barriers. */
+  together = false;
   #at: number;
   #writes: { address: number; words: Uint32Array }[] = [];
   #views = new Map<string, number>();
@@ -122,6 +124,11 @@ export class Plan {
   /** Appends an instruction. */
   emit(op: Op, ...operands: Field[]): void {
     this.#program.push(op, operands.length + 2, ...operands.map(word));
+  }
+
+  /** Appends a barrier: what stands before is done by all ranks, and seen by all, before anyone goes on. */
+  barrier(): void {
+    if (this.ranks > 1) this.emit(Op.Barrier);
   }
 
   /** Appends a loop around what `body` emits. */

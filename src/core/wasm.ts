@@ -1,9 +1,13 @@
 import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../errors.ts";
 import { options } from "../validate.ts";
 import { type CoreSource, simdCore } from "./builds/simd.ts";
+import { setWorkerSource, type WorkerSource } from "./threads.ts";
 
-/** The builds of the core: with 128-bit SIMD, or for engines without. Both compute the same bits. */
-export type Build = "simd" | "scalar";
+/**
+ * The builds of the core: with 128-bit SIMD, for engines without, and `"threads"`, the SIMD build over memory that workers share.
+ * All compute the same bits.
+ */
+export type Build = "simd" | "scalar" | "threads";
 
 /** Anything that a core can be had from: a module, its bytes, a response with them; a `string` or `URL` is fetched. */
 export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
@@ -49,22 +53,30 @@ let initial: Core | undefined;
 export interface InitOptions {
   /** The core for all networks made from now on: a module, its bytes, a response, or an address to fetch. */
   readonly wasm?: WasmSource;
+  /**
+   * Where the workers of `threads` come from, where a policy refuses those that the package makes of its own text: the address
+   * of the file `spikegrad/worker`, or a function that starts it, which bundlers understand:
+   * `() => new Worker(new URL("spikegrad/worker", import.meta.url))`.
+   */
+  readonly worker?: WorkerSource;
 }
 
 /**
- * Sets where the core comes from, for all networks made afterwards: for places where the package's own way is closed, e.g. a
- * worker that may not compile bytes. Nobody else needs it. Without `wasm` the package's own core is compiled ahead.
+ * Sets where the core and the workers come from, for all networks made afterwards: for places where the package's own way is
+ * closed, e.g. a worker that may not compile bytes. Nobody else needs it. Without an option the package's own core is compiled
+ * ahead.
  *
- * @param option where the core comes from
- * @throws ArgumentError for a `wasm` that is of no known kind
+ * @param option where the core comes from, and the workers
+ * @throws ArgumentError for a `wasm` that is of no known kind, or a `worker` that is neither an address nor a function
  * @throws FormatError for a `wasm` that is no core of this version
  * @throws FileError for an address that cannot be fetched
  * @throws MissingError where WebAssembly is missing, or a policy forbids to compile
  */
 export async function init(option: InitOptions = {}): Promise<void> {
-  const { wasm } = options("init", option, ["wasm"]);
-  if (wasm === undefined) await loadCore();
-  else initial = await loadCore({ wasm });
+  const { wasm, worker } = options("init", option, ["wasm", "worker"]);
+  if (worker !== undefined) setWorkerSource(worker);
+  if (wasm !== undefined) initial = await loadCore({ wasm });
+  else if (worker === undefined) await loadCore();
 }
 
 /** Whether this engine runs the SIMD build. */
@@ -82,7 +94,7 @@ export function hasSimd(): boolean {
  */
 export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
   const { build = "auto", wasm } = option;
-  if (build !== "auto" && build !== "simd" && build !== "scalar") {
+  if (build !== "auto" && build !== "simd" && build !== "scalar" && build !== "threads") {
     throw new ArgumentError("build", build, '"auto", "simd" or "scalar"');
   }
   if (typeof WebAssembly !== "object") {
@@ -117,16 +129,17 @@ export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
 }
 
 async function compileInlined(build: Build): Promise<WebAssembly.Module> {
-  const source = build === "simd" ? simdCore : await scalarCore();
+  const source = build === "simd" ? simdCore : await otherCore(build);
   const core = await source.load();
   return core instanceof WebAssembly.Module ? core : await compile(core);
 }
 
-async function scalarCore(): Promise<CoreSource> {
+async function otherCore(build: "scalar" | "threads"): Promise<CoreSource> {
   try {
+    if (build === "threads") return (await import("./builds/threads.ts")).threadsCore;
     return (await import("./builds/scalar.ts")).scalarCore;
   } catch (cause) {
-    throw new MissingError("build", `the package's file of the scalar build cannot be loaded: ${cause}`, {
+    throw new MissingError("build", `the package's file of the ${build} build cannot be loaded: ${cause}`, {
       cause,
     });
   }
@@ -206,7 +219,7 @@ function readStamp(module: WebAssembly.Module): Stamp {
   throw new FormatError(
     "wasm",
     "a module of another origin",
-    "spikegrad.wasm or spikegrad.scalar.wasm of this package",
+    "spikegrad.wasm, spikegrad.scalar.wasm or spikegrad.threads.wasm of this package",
   );
 }
 

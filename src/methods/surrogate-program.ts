@@ -415,14 +415,19 @@ export function lowerSurrogate(
   if (direct) {
     plan.loop(Op.ForBatch, [0], () => {
       plan.emit(Op.DirectGather, direct);
+      plan.barrier();
       plan.emit(Op.DirectForward, direct);
     });
+    plan.barrier();
   }
   stem.forEachSample(() => {
     forward();
     if (train) backward();
   });
-  if (direct && train) plan.loop(Op.ForBatch, [1], () => plan.emit(Op.DirectBackward, direct));
+  if (direct && train) {
+    plan.barrier();
+    plan.loop(Op.ForBatch, [1], () => plan.emit(Op.DirectBackward, direct));
+  }
   return stem.ports;
 }
 

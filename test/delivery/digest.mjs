@@ -6,7 +6,7 @@ const SIDE = 12;
 const CLASSES = 4;
 
 /** Settings by name. Each is trained for two epochs of five batches. */
-const CASES = {
+export const CASES = {
   lee: ({ avgPool2d, conv2d, cosine, dense, dropout, lee, poisson, residual, sgd }) => ({
     network: {
       input: [1, SIDE, SIDE],
@@ -160,15 +160,18 @@ const CASES = {
 };
 
 /**
- * SHA-256 over parameters, optimizer state (the checkpoint's tensors) and predictions, by case, for one build of the core.
+ * SHA-256 over parameters, optimizer state (the checkpoint's tensors) and predictions, by case, for one build of the core
+ * or one number of threads.
  *
- * @param {"simd" | "scalar"} build
+ * @param {{ build?: "simd" | "scalar", threads?: number }} option
  */
-export async function digest(build) {
+export async function digest(option) {
   const hashes = {};
   for (const [name, settings] of Object.entries(CASES)) {
     const { network: options, fit } = settings(spikegrad);
-    const network = await spikegrad.createNetwork({ ...options, seed: 7, build });
+    const network = await spikegrad.createNetwork({ ...options, seed: 7, ...option });
+    const { count, reason } = network.threads;
+    if (count !== (option.threads ?? 1)) throw new Error(`${option.threads} threads: ${reason}`);
     const data = blobs();
     const run = network.fit(data, {
       optimizer: spikegrad.adamax({ rate: 0.002 }),
@@ -187,9 +190,14 @@ export async function digest(build) {
   return hashes;
 }
 
-/** Both builds. */
+/** All builds, and more threads than the reference has. */
 export async function digests() {
-  return { simd: await digest("simd"), scalar: await digest("scalar") };
+  return {
+    simd: await digest({ build: "simd" }),
+    scalar: await digest({ build: "scalar" }),
+    "2 threads": await digest({ threads: 2 }),
+    "3 threads": await digest({ threads: 3 }),
+  };
 }
 
 /** What follows the header of a safetensors file: the header also holds settings, whose words may change. */

@@ -142,7 +142,10 @@ export interface Prepared {
 }
 
 /** The network of a case with random weights, inputs, labels and masks. */
-export async function prepare(c: Case, build: "simd" | "scalar"): Promise<Prepared> {
+export async function prepare(
+  c: Case,
+  core: { readonly build?: "simd" | "scalar"; readonly threads?: number },
+): Promise<Prepared> {
   const random = generator(c.seed);
   const { leak, threshold, steps, input, batch } = c;
   const network = await createNetwork({
@@ -150,7 +153,7 @@ export async function prepare(c: Case, build: "simd" | "scalar"): Promise<Prepar
     encoder: spikes({ steps }),
     method: lee({ leak, threshold }),
     layers: layersOf(c),
-    build,
+    ...core,
   });
   const twin: TwinNetwork = { input, layers: network.layers, leak, threshold, steps };
   const weights: Record<string, Float32Array> = {};

@@ -12,7 +12,7 @@ interface Answer extends Prepared {
 }
 
 async function run(c: Case, build: "simd" | "scalar"): Promise<Answer> {
-  const prepared = await prepare(c, build);
+  const prepared = await prepare(c, { build });
   const { network, inputs, labels, masks } = prepared;
   const found = await network.gradients(inputs, labels, {
     record: ["spikes", "membranes"],

@@ -1,0 +1,121 @@
+// Batches on several threads: the same bits as on one.
+import fc from "fast-check";
+import * as spikegrad from "spikegrad";
+import { createNetwork, type Network, type NetworkOptions, type Tensor } from "spikegrad";
+import { describe, expect, it } from "vitest";
+import { CASES } from "../delivery/digest.mjs";
+import { anyCase, type Case, prepare } from "./cases.ts";
+import { bits, dataset, failure } from "./support.ts";
+
+const RUNS = 60;
+
+interface Settings {
+  readonly network: NetworkOptions;
+  readonly fit: object;
+}
+
+const settings = Object.entries(CASES).map(([name, make]): [string, Settings] => [
+  name,
+  make(spikegrad as never) as unknown as Settings,
+]);
+
+async function withThreads(option: NetworkOptions, threads: number): Promise<Network> {
+  const network = await createNetwork({ ...option, seed: 3, threads });
+  expect(network.threads).toEqual({ count: threads });
+  return network;
+}
+
+function expectSame(found: Uint32Array, wanted: Uint32Array, name: string): void {
+  expect(found.length, name).toBe(wanted.length);
+  const at = found.findIndex((word, i) => word !== wanted[i]);
+  expect(at, `${name}[${at}]: ${found[at]} and ${wanted[at]}`).toBe(-1);
+}
+
+/** Every number that a network computes. */
+async function everything(network: Network): Promise<Record<string, Uint32Array>> {
+  const continuous = network.description.encoder.kind === "firstSpike";
+  const data = dataset(21, [...network.inputShape], network.classes);
+  const found: Record<string, Uint32Array> = {};
+  const put = (prefix: string, tensors: Record<string, Tensor>) => {
+    for (const [name, { data }] of Object.entries(tensors))
+      found[`${prefix} ${name}`] = bits(data as Float32Array);
+  };
+  const answer = await network.gradients(data.inputs, data.labels, {
+    record: continuous ? ["spikeTimes"] : ["spikes", "membranes"],
+  });
+  put("gradient", answer.gradients);
+  put("statistic", answer.statistics);
+  put("record", answer.records);
+  put("training", { outputs: answer.outputs });
+  const { outputs } = await network.predict(data.inputs);
+  put("inference", { outputs });
+  const evaluation = await network.evaluate(data);
+  found.evaluation = bits(
+    Float32Array.of(evaluation.loss, evaluation.accuracy, evaluation.synapticOperations, answer.loss),
+  );
+  found.rates = bits(Float32Array.from(evaluation.layers, ({ spikes }) => spikes));
+  return found;
+}
+
+describe("the same bits on 1, 2 and 3 threads", () => {
+  it.each(settings)("%s", async (_, { network: option }) => {
+    const one = await withThreads(option, 1);
+    const wanted = await everything(one);
+    for (const threads of [2, 3]) {
+      const many = await withThreads(option, threads);
+      const found = await everything(many);
+      expect(Object.keys(found)).toEqual(Object.keys(wanted));
+      for (const [name, words] of Object.entries(wanted)) expectSame(found[name], words, name);
+      many.dispose();
+    }
+  });
+
+  it("on random networks", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyCase, fc.integer({ min: 2, max: 4 }), async (c: Case, threads) => {
+        const [one, many] = [await prepare(c, { threads: 1 }), await prepare(c, { threads })];
+        const [wanted, found] = await Promise.all(
+          [one, many].map(({ network, inputs, labels, masks }) =>
+            network.gradients(inputs, labels, {
+              record: ["spikes", "membranes"],
+              dropoutMasks: Object.keys(masks).length ? masks : undefined,
+            }),
+          ),
+        );
+        const tensors = (answer: typeof found) => ({
+          ...answer.gradients,
+          ...answer.records,
+          outputs: answer.outputs,
+        });
+        for (const [name, { data }] of Object.entries(tensors(wanted)))
+          expectSame(bits(tensors(found)[name].data), bits(data), name);
+        expect(found.loss).toBe(wanted.loss);
+        const answers = await Promise.all([one, many].map(({ network, inputs }) => network.predict(inputs)));
+        expectSame(bits(answers[1].outputs.data), bits(answers[0].outputs.data), "outputs");
+        one.network.dispose();
+        many.network.dispose();
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it("is a choice from 1 to 64, or auto", async () => {
+    const [, { network: option }] = settings[0];
+    for (const threads of [0, 65, 1.5, "many", Number.NaN]) {
+      const error = await failure(() => createNetwork({ ...option, threads: threads as never }));
+      expect(error).toMatchObject({ code: "ERR_ARGUMENT", argument: "threads" });
+    }
+    const network = await createNetwork({ ...option, threads: "auto" });
+    expect(network.threads.count).toBeGreaterThanOrEqual(1);
+    const again = await spikegrad.loadNetwork(network.save(), { threads: 2 });
+    expect(again.threads).toEqual({ count: 2 });
+    expect(again.build).toBe("threads");
+  });
+
+  it("says why there is one", async () => {
+    const [, { network: option }] = settings[0];
+    const scalar = await createNetwork({ ...option, build: "scalar", threads: 2 });
+    expect(scalar.threads).toEqual({ count: 1, reason: "the scalar build has no threads" });
+    expect((await createNetwork(option)).threads).toEqual({ count: 1 });
+  });
+});
