@@ -82,7 +82,7 @@ describe("the same bits on 1, 2 and 3 threads", () => {
             }),
           ),
         );
-        const tensors = (answer: typeof found) => ({
+        const tensors = (answer: typeof found): Record<string, Tensor> => ({
           ...answer.gradients,
           ...answer.records,
           outputs: answer.outputs,
