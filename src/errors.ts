@@ -148,6 +148,11 @@ export class StateError extends SpikegradError {
 /** A worker could not be started, ended, or failed while it computed. */
 export class WorkerError extends SpikegradError {
   override readonly name = "WorkerError";
+
+  /**
+   * @param message what happened
+   * @param details more
+   */
   constructor(message: string, details: ErrorDetails = {}) {
     super("ERR_WORKER", message, details);
   }
