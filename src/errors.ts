@@ -150,8 +150,10 @@ export class WorkerError extends SpikegradError {
   override readonly name = "WorkerError";
 
   /**
+   * Made by this library, with the code `ERR_WORKER`.
+   *
    * @param message what happened
-   * @param details more
+   * @param details cause
    */
   constructor(message: string, details: ErrorDetails = {}) {
     super("ERR_WORKER", message, details);
