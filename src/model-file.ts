@@ -107,8 +107,35 @@ export function writeModel(file: ModelFile): Uint8Array {
     rng: GENERATOR,
     rngVersion: String(GENERATOR_VERSION),
   };
-  if (file.training) metadata.training = JSON.stringify(file.training);
+  if (file.training) {
+    metadata.training = JSON.stringify(file.training);
+    metadata.checksum = checksum(metadata, Object.entries(tensors));
+  }
   return writeSafetensors(tensors, metadata);
+}
+
+/**
+ * What a checkpoint carries so that one whose pages never reached the disk is not taken for whole: FNV-1a of 32 bits (Fowler,
+ * Noll, Vo) over the 32-bit words of each tensor after its name, and over settings; added, so that order has no part in it.
+ */
+function checksum(
+  metadata: Readonly<Record<string, string | undefined>>,
+  tensors: Iterable<readonly [string, { readonly data: Float32Array }]>,
+): string {
+  const mix = (hash: number, word: number): number => Math.imul(hash ^ word, 0x01000193);
+  const ofText = (text: string): number => {
+    let hash = 0x811c9dc5;
+    for (let i = 0; i < text.length; i++) hash = mix(hash, text.charCodeAt(i));
+    return hash;
+  };
+  let sum = 0;
+  for (const key of ["network", "training", "epoch", "step"]) sum += ofText(`${key} ${metadata[key]}`);
+  for (const [name, { data }] of tensors) {
+    let hash = ofText(name);
+    for (const word of new Uint32Array(data.buffer, data.byteOffset, data.length)) hash = mix(hash, word);
+    sum = (sum + hash) >>> 0;
+  }
+  return `fnv1a-${(sum >>> 0).toString(16).padStart(8, "0")}`;
 }
 
 /** Reads what `writeModel` wrote; checks everything but the network's own consistency. */
@@ -155,6 +182,13 @@ export function readModel(bytes: Uint8Array): ModelFile {
     if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), entry);
     else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), entry);
     else parameters.set(name, entry);
+  }
+  const stated = meta("checksum");
+  if (stated !== undefined) {
+    const all = [...tensors].map(([name, { data }]) => [name, { data: data as Float32Array }] as const);
+    const found = checksum(metadata, all);
+    if (found !== stated)
+      throw new FormatError("__metadata__.checksum", found, `${stated}: the file is damaged, or was changed`);
   }
   return {
     network,

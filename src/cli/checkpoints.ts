@@ -1,4 +1,10 @@
+import { copyFile, link, realpath, rename, rm } from "node:fs/promises";
+import { resolve } from "node:path";
+import { FileError, FormatError, SpikegradError } from "../errors.ts";
+import { loadNetwork, type Network } from "../index.ts";
 import { readSafetensors } from "../io/index.ts";
+import { readModelFile } from "./files.ts";
+import { clean } from "./terminal.ts";
 
 /** What a checkpoint says about its run, as far as it is what it should be: the file may come from anywhere. */
 export interface Position {
@@ -41,6 +47,64 @@ export function positionOf(metadata: Readonly<Record<string, string>>): Position
 /** `positionOf` the bytes of a file. */
 export function positionIn(bytes: Uint8Array): Position | undefined {
   return positionOf(readSafetensors(bytes).metadata);
+}
+
+/** Checkpoints that were refused: they must not take the place of the one before, which is the only good one. */
+const refused = new Set<string>();
+
+/** Where the checkpoint before the one at `path` is. */
+export function previousOf(path: string): string {
+  return `${path}.previous`;
+}
+
+/**
+ * Gives the checkpoint at `path`, if there is one, a second name before another takes its place; at no moment is there
+ * nothing at `path`. Where it cannot be kept it is not: the one to come is worth more.
+ */
+export async function keepPrevious(path: string): Promise<void> {
+  if (refused.delete(resolve(path))) return;
+  const previous = previousOf(path);
+  const temporary = `${previous}.tmp`;
+  try {
+    const there = await realpath(path);
+    await rm(temporary, { force: true });
+    // A link where the file system has them: nothing is copied.
+    await link(there, temporary).catch(() => copyFile(there, temporary));
+    await rename(temporary, previous);
+  } catch {
+    await rm(temporary, { force: true }).catch(() => undefined);
+  }
+}
+
+/**
+ * The checkpoint at `path`; if it is torn, foreign or not there, the one before it, and a line on standard error that says so.
+ *
+ * @throws SpikegradError what is wrong with the one at `path`, if there is no other
+ */
+export async function openCheckpoint(path: string): Promise<{ bytes: Uint8Array; network: Network }> {
+  try {
+    return await openWhole(path);
+  } catch (error) {
+    if (!(error instanceof FormatError || error instanceof FileError)) throw error;
+    const previous = previousOf(path);
+    const found = await openWhole(previous).catch((reason: unknown) => {
+      if (reason instanceof SpikegradError) throw error;
+      throw reason;
+    });
+    refused.add(resolve(path));
+    process.stderr.write(
+      `${clean(path)} is refused (${clean(error.message)}); going on from ${clean(previous)}\n`,
+    );
+    return found;
+  }
+}
+
+async function openWhole(path: string): Promise<{ bytes: Uint8Array; network: Network }> {
+  const bytes = await readModelFile(path);
+  const network = await loadNetwork(bytes);
+  if (positionIn(bytes) !== undefined) return { bytes, network };
+  network.dispose();
+  throw new FormatError(path, "a model without a training state", "a checkpoint");
 }
 
 /** `sgd rate 0.002, momentum 0.9` for a descriptor. */

@@ -1,6 +1,7 @@
 import { writeFileAtomic } from "../data/node.ts";
 import { FileError } from "../errors.ts";
 import type { Dataset, FitOptions, Network, Progress } from "../index.ts";
+import { keepPrevious } from "./checkpoints.ts";
 import { writeFree, writeResult } from "./files.ts";
 import { Interrupted, interrupted, onInterrupt } from "./interrupt.ts";
 import { type ProgressDisplay, showProgress } from "./progress.ts";
@@ -16,7 +17,7 @@ export interface TrainingRun {
   readonly replace: boolean;
   /** The bytes to write there. Default: those of `network.save()`. */
   readonly save?: () => Uint8Array;
-  /** A file for checkpoints, written every so many batches and at the end. */
+  /** A file for checkpoints, written every so many batches and at the end; the one before is kept beside it. */
   readonly checkpoint?: { readonly path: string; readonly every: number };
   /** Where a checkpoint goes on an interrupt if there is no file for them. */
   readonly spare: { readonly path: string; readonly replace: boolean };
@@ -59,7 +60,10 @@ export async function train(run: TrainingRun): Promise<void> {
     const file = run.save?.() ?? network.save();
     await writeResult(run.out, file, run.replace);
     process.stdout.write(`saved     ${clean(run.out)} (${bytes(file.length)})\n`);
-    if (checkpoint) await writeResult(checkpoint.path, network.checkpoint(), true);
+    if (checkpoint) {
+      await keepPrevious(checkpoint.path);
+      await writeResult(checkpoint.path, network.checkpoint(), true);
+    }
     if (interrupted()) throw new Interrupted();
   } finally {
     display.stop();
@@ -103,6 +107,7 @@ function summary(last: Progress, seconds: number): string {
 /** A checkpoint on the way: a full disk must not end the training. */
 async function writeCheckpoint(network: Network, path: string, display: ProgressDisplay): Promise<void> {
   try {
+    await keepPrevious(path);
     await writeFileAtomic(path, network.checkpoint(), { overwrite: true });
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
@@ -114,8 +119,10 @@ async function writeCheckpoint(network: Network, path: string, display: Progress
 async function keepCheckpoint({ network, checkpoint, spare, resumeCommand }: TrainingRun): Promise<never> {
   const contents = network.checkpoint();
   let path = checkpoint?.path ?? spare.path;
-  if (checkpoint || spare.replace) await writeResult(path, contents, true);
-  else {
+  if (checkpoint || spare.replace) {
+    await keepPrevious(path);
+    await writeResult(path, contents, true);
+  } else {
     const free = await writeFree(path, contents);
     if (free === undefined) await writeResult(path, contents, false);
     else path = free;

@@ -49,7 +49,7 @@ function create(seed = 9): Promise<Network> {
   });
 }
 
-/** The bytes with metadata replaced (undefined: left out) and tensors likewise. */
+/** The bytes with metadata replaced (undefined: left out) and tensors likewise, without the checksum of what was. */
 function altered(
   bytes: Uint8Array,
   metadata: Record<string, string | undefined>,
@@ -60,7 +60,7 @@ function altered(
     Object.entries(all).filter((entry): entry is [string, T] => entry[1] !== undefined);
   return writeSafetensors(
     Object.fromEntries(keep({ ...Object.fromEntries(file.tensors), ...tensors })),
-    Object.fromEntries(keep({ ...file.metadata, ...metadata })),
+    Object.fromEntries(keep({ ...file.metadata, checksum: undefined as string | undefined, ...metadata })),
   );
 }
 
@@ -283,8 +283,23 @@ describe("files that are not in order", () => {
     expect(error.message).toContain(where);
   });
 
-  it("changed at random: an error of this library or a network that works, at once", async () => {
+  it("a checkpoint with one bit changed, or a page of zeros, is refused", async () => {
     const file = (await trained()).checkpoint();
+    const start = 8 + Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+    await loadNetwork(file);
+    const flipped = file.slice();
+    flipped[start + 77] ^= 4;
+    const blank = file.slice().fill(0, start + 100, start + 400);
+    for (const bytes of [flipped, blank]) {
+      const error = await failure(() => loadNetwork(bytes));
+      expect(error).toBeInstanceOf(FormatError);
+      expect(error.message).toMatch(/checksum.*damaged/);
+    }
+  });
+
+  it("changed at random: an error of this library or a network that works, at once", async () => {
+    // Without the checksum, which would find nearly all of them.
+    const file = altered((await trained()).checkpoint(), {});
     const header = 8 + new DataView(file.buffer, file.byteOffset).getUint32(0, true);
     const place = fc.oneof(
       { weight: 4, arbitrary: fc.nat(header - 1) },

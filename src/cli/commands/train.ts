@@ -6,7 +6,6 @@ import {
   adamax,
   adamw,
   type FitOptions,
-  loadNetwork,
   type Network,
   type OptimizerDescriptor,
   type PresetFit,
@@ -15,10 +14,10 @@ import {
   type ScheduleDescriptor,
   sgd,
 } from "../../index.ts";
-import { settings as describeSettings, positionIn } from "../checkpoints.ts";
+import { settings as describeSettings, openCheckpoint, positionIn, previousOf } from "../checkpoints.ts";
 import { choose, DATA_HELP, isEvents, readDatasets } from "../datasets.ts";
 import { describeNetwork } from "../describe.ts";
-import { checkOutput, checkpointBeside, readModelFile, samePath } from "../files.ts";
+import { checkOutput, checkpointBeside, samePath } from "../files.ts";
 import { Interrupted, interrupted } from "../interrupt.ts";
 import { type Design, makeNetwork, type NetworkSettings, stepsOf } from "../networks.ts";
 import * as option from "../options.ts";
@@ -149,7 +148,13 @@ export function trainCommand(): Command {
     .addOption(setting("--test-images <n>", "test on this many, 0 for no test", option.integer(0), "all"))
     .addOption(setting("--out <file>", "where to write the network", option.text).makeOptionMandatory())
     .option("--force", "replace files that are there")
-    .addOption(setting("--checkpoint <file>", "keep what is needed to go on", option.text))
+    .addOption(
+      setting(
+        "--checkpoint <file>",
+        "keep what is needed to go on; the one before as FILE.previous",
+        option.text,
+      ),
+    )
     .addOption(
       setting(
         "--checkpoint-every <n>",
@@ -182,11 +187,16 @@ async function trainAction(options: TrainOptions): Promise<void> {
   if (samePath(out, checkpoint)) throw new UsageError("--out and --checkpoint name the same file");
   if (samePath(out, resume)) throw new UsageError("--out and --resume name the same file");
   await checkOutput(out, force);
-  if (checkpoint !== undefined) await checkOutput(checkpoint, force || samePath(checkpoint, resume));
+  if (checkpoint !== undefined) {
+    const replace = force || samePath(checkpoint, resume);
+    await checkOutput(checkpoint, replace);
+    await checkOutput(previousOf(checkpoint), replace);
+  }
 
-  const start = resume === undefined ? undefined : await readModelFile(resume);
+  const opened = resume === undefined ? undefined : await openCheckpoint(resume);
+  const start = opened?.bytes;
   const trainImages = options.trainImages ?? (start && positionIn(start)?.samples);
-  const loaded = start && (await loadNetwork(start));
+  const loaded = opened?.network;
   const sets = await readDatasets(name, loaded?.steps ?? (isEvents(name) ? await stepsOf(options) : 1));
   const data = choose(sets.train, trainImages, "--train-images");
   const tests = options.testImages === 0 ? undefined : choose(sets.test, options.testImages, "--test-images");
