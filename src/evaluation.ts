@@ -43,7 +43,8 @@ export interface Evaluation {
   readonly layers: readonly LayerActivity[];
   /**
    * Synaptic operations: Σ over weight layers of (spikes that come in × outputs that each reaches, at the borders fewer), mean a
-   * sample, all steps. At 0.1 pJ an integer addition, `synapticOperations · 0.1` is a sample's energy in pJ (Lee et al. 2020).
+   * sample, all steps; values that `direct()` shows to the first layer are no spikes and do not count. At 0.1 pJ an integer addition,
+   * `synapticOperations · 0.1` is a sample's energy in pJ (Lee et al. 2020).
    */
   readonly synapticOperations: number;
   /**
@@ -55,7 +56,7 @@ export interface Evaluation {
 
 /** What `network.evaluate` takes beside data. */
 export interface EvaluateOptions {
-  /** Samples a batch, 1 or more: bounds memory, changes no result. Default 64. */
+  /** Samples a batch, 1 or more: bounds memory, changes no answer. Default 64. */
   readonly batchSize?: number;
   /** How many answers count for `topK`, from 1 to the number of classes. Default 5, or all classes if there are fewer. */
   readonly topK?: number;

@@ -1,3 +1,8 @@
+/**
+ * Networks, layers, methods, encoders, losses, optimizers and errors. Runs in pages, workers, Deno, Node and Bun.
+ *
+ * @module spikegrad
+ */
 export type { Threads, WorkerSource } from "./core/threads.ts";
 export { type Build, type InitOptions, init, type WasmSource } from "./core/wasm.ts";
 export type { Dataset, SampleShape } from "./data/dataset.ts";

@@ -19,7 +19,7 @@ export interface Shortcut {
 export interface LayerOptions {
   /**
    * Name, by which its parameters, records, rates and activity go: 1 to 64 letters, digits, dots, dashes or underscores; no other
-   * layer has it. Default: `layer` and its place in the canonical list, counted from 0.
+   * layer has it. Default: `layer` and its place in the list, counted from 0, residual blocks written out.
    */
   readonly name?: string;
 }

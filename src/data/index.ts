@@ -1,3 +1,8 @@
+/**
+ * Data sets and their files, anywhere: arrays, IDX, MNIST from a server, event recordings, N-MNIST from bytes.
+ *
+ * @module spikegrad/data
+ */
 export {
   type Dataset,
   type SampleShape,

