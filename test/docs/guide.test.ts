@@ -108,7 +108,7 @@ async function run(blocks: readonly Block[], language: string, cwd: string, i: n
     // The package's command is there under its own name.
     command = ["sh", ["-e", "-c", `npx() { "$@"; }\n${lines.join("\n")}`]];
   }
-  const env = { ...process.env, PATH: `${at("node_modules/.bin")}:${process.env.PATH}` };
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${at("node_modules/.bin")}:${process.env.PATH}` };
   delete env.FORCE_COLOR;
   const { stdout } = await execute(command[0], command[1], { cwd, env });
   return stdout;
