@@ -13,6 +13,7 @@ import {
   keepStatistics,
   normRecord,
   phases,
+  teamwork,
 } from "./bpsta-parts.ts";
 import { Stem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
@@ -47,7 +48,8 @@ export function lowerBypassed(
     counters,
     batched ? "batch" : "sample",
   );
-  const samples: Adder = (body) => (batched ? plan.loop(Op.ForSamples, [], body) : body());
+  const team = teamwork(stem);
+  const alone: Adder = (body) => body();
   const frameBytes = input.length * 4;
   const mean = encoder.kind === "spikes" ? stem.scratch(frameBytes) : 0;
   const seen = mean ? valuesOf(stem, input, mean) : stem.activity;
@@ -101,13 +103,18 @@ export function lowerBypassed(
     }
   };
   const whole = () => {
-    for (const { stage } of parts) if (stage.norm) keepStatistics(stem, stage.norm, stage.layout);
-    phases(samples, (add, cut) => {
+    if (batched) {
+      team.begin();
+      team.once(() => {
+        for (const { stage } of parts) if (stage.norm) keepStatistics(stem, stage.norm, stage.layout);
+      });
+    }
+    phases(batched ? team : { samples: alone, once: alone }, (add, cut) => {
       forward(add, cut);
       backward(add, cut);
     });
   };
-  if (batched) stem.forEachBlock(whole);
+  if (batched) whole();
   else stem.forEachSample(whole);
   return stem.ports;
 }

@@ -248,7 +248,6 @@ export const bpstaMethod: Method<BpstaDescriptor> = {
       classes,
       meanLoss: meanLoss(loss, "mean"),
       bypass: encoder.kind === "direct" || encoder.kind === "spikes",
-      blocks: stages.some(({ norm }) => norm) ? 1 : undefined,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       lower: (plan, purpose, bindings) =>
         (purpose.bypass ? lowerBypassed : lower)(

@@ -129,8 +129,35 @@ export function biasRecord(stem: Stem, { layout, geometry, bias }: Stage, field:
 /** Takes a piece of a program to be emitted in its turn. */
 export type Adder = (step: () => void) => void;
 
-/** Work of each sample is collected, and emitted inside `samples`; batch statistics, emitted alone, cut it into phases. */
-export function phases(samples: Adder, body: (add: Adder, cut: Adder) => void): void {
+/**
+ * Where batch statistics cut the work of a step: work of each sample, by the ranks in turn, each taking whole blocks with
+ * gradients of their own; and work on the batch, by rank 0. Barriers stand between.
+ */
+export function teamwork(stem: Stem): { samples: Adder; once: Adder; begin: () => void } {
+  const { plan, bindings } = stem;
+  const blocks: Adder = (body) => {
+    plan.loop(Op.ForBlocks, [], body);
+    plan.barrier();
+  };
+  return {
+    samples: (body) => blocks(() => plan.loop(Op.ForSamples, [], body)),
+    once: (body) => {
+      plan.loop(Op.RankZero, [], body);
+      plan.barrier();
+    },
+    begin: () => {
+      plan.together = true;
+      const { blockGradients, blockBytes } = bindings;
+      blocks(() => stem.clear(plan.view(blockGradients, { block: blockBytes }), blockBytes));
+    },
+  };
+}
+
+/** Work of each sample is collected, and emitted inside `samples`; batch statistics, emitted in `once`, cut it into phases. */
+export function phases(
+  { samples, once }: { samples: Adder; once: Adder },
+  body: (add: Adder, cut: Adder) => void,
+): void {
   let steps: (() => void)[] = [];
   const flush = () => {
     const now = steps;
@@ -144,7 +171,7 @@ export function phases(samples: Adder, body: (add: Adder, cut: Adder) => void): 
     (step) => steps.push(step),
     (step) => {
       flush();
-      step();
+      once(step);
     },
   );
   flush();

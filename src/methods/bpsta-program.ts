@@ -11,6 +11,7 @@ import {
   keepStatistics,
   normRecord,
   phases,
+  teamwork,
 } from "./bpsta-parts.ts";
 import { Stem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
@@ -52,7 +53,9 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   });
   const last = parts[parts.length - 1];
   const answer = answerOf(network, stem, last.bits, last.delivered);
-  const samples = (body: () => void) => (batched ? plan.loop(Op.ForSamples, [], body) : body());
+  const team = teamwork(stem);
+  const work = batched ? team : { samples: (body: () => void) => body(), once: (body: () => void) => body() };
+  const { samples, once } = work;
   const up = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 1], body);
 
   const fire = (part: Part) => {
@@ -65,9 +68,9 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
       part.currents();
       plan.emit(Op.NormSum, part.norm);
     });
-    plan.emit(Op.NormMean, part.norm);
+    once(() => plan.emit(Op.NormMean, part.norm));
     samples(() => plan.emit(Op.NormSquares, part.norm));
-    plan.emit(Op.NormFinish, part.norm);
+    once(() => plan.emit(Op.NormFinish, part.norm));
   };
   const forward = (part: Part) => {
     if (batched && part.norm) {
@@ -149,16 +152,21 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
       for (const part of parts) part.still();
       for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
     });
-    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(samples, backwardStep));
+    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(work, backwardStep));
     if (!parts[0].constant) return;
-    phases(samples, (add, cut) => {
+    phases(work, (add, cut) => {
       normalised(parts[0], add, cut);
       add(() => spread(parts[0]));
     });
   };
 
   const whole = () => {
-    for (const part of parts) part.prepare();
+    if (batched) {
+      team.begin();
+      once(() => {
+        for (const part of parts) part.prepare();
+      });
+    }
     samples(() => {
       stem.encode();
       for (const part of parts) part.draw();
@@ -168,7 +176,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     samples(() => plan.emit(answer.loss, answer.output));
     if (train) backward();
   };
-  if (batched) stem.forEachBlock(whole);
+  if (batched) whole();
   else stem.forEachSample(whole);
   return stem.ports;
 }
