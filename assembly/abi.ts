@@ -23,6 +23,7 @@ export const enum Op {
   Clear, // view, bytes
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
   FromStep, // body, step; the body runs from that step on
+  ForShare, // body; samples of the batch, ascending, each rank a share of them
   RankZero, // body; rank 0 alone runs it
   Barrier, // no rank goes on before all are here
   // encode
@@ -571,7 +572,7 @@ export const enum Patch {
   Places = 64, // positions of δ
   Delta = 68, // view: δ, f32 [places][outputs]
   Argmax = 72, // view: u32 byte offset in the input of each δ's patch, [places][outputs]; 0: places are positions
-  List = 76, // address: scratch of 8 bytes a place, places padded to a multiple of 4
+  List = 76, // view: scratch of a rank, 8 bytes a place and up to three more
   Sums = 80, // view: f32 [real outputs][kernel][run stride]
   Gradient = 84, // view, ordered as the weights
   Size = 88,

@@ -53,7 +53,7 @@ import { routeBackward, routeForward } from "./synapse/route";
 import { sweepBackward, sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
 import { barrier, goOn, nextBlock } from "./team";
-import { at, endSample, firstSample } from "./view";
+import { at, endOfShare, endSample, firstOfShare, firstSample } from "./view";
 
 @inline
 function operand(pc: usize, index: usize): usize {
@@ -138,6 +138,18 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         next += operand(pc, 0) << 2;
         const first = load<u32>(load<u32>(frame, Frame.Control), Control.FirstStep);
         if (load<u32>(frame, Frame.Step) + first >= (operand(pc, 1) as u32)) execute(body, next, frame);
+        break;
+      }
+      case Op.ForShare: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
+        const last = endOfShare(samples, frame);
+        for (let sample = firstOfShare(samples, frame); sample < last; ++sample) {
+          goOn(frame);
+          store<u32>(frame, sample as u32, Frame.Sample);
+          execute(body, next, frame);
+        }
         break;
       }
       case Op.RankZero: {

@@ -27,3 +27,19 @@ export function firstSample(frame: usize): u32 {
 export function endSample(frame: usize): u32 {
   return boundary(frame, load<u32>(frame, Frame.Block) + 1);
 }
+
+/** Where rank `rank` of the frame's begins in `count` things that the ranks share out. */
+@inline
+export function shareStart(count: usize, rank: usize, frame: usize): usize {
+  return (count * rank) / (load<u32>(frame, Frame.Ranks) as usize);
+}
+
+/** First of `count` things that are the frame's rank's. */
+export function firstOfShare(count: usize, frame: usize): usize {
+  return shareStart(count, load<u32>(frame, Frame.Rank) as usize, frame);
+}
+
+/** One behind its last. */
+export function endOfShare(count: usize, frame: usize): usize {
+  return shareStart(count, (load<u32>(frame, Frame.Rank) + 1) as usize, frame);
+}

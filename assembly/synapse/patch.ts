@@ -8,7 +8,7 @@
 // time are added to the sums of one output, which stay in the nearest cache. Both bound by arithmetic.
 
 import { Control, Frame, Patch } from "../abi";
-import { at } from "../view";
+import { at, endOfShare, firstOfShare } from "../view";
 
 /** Bytes of a panel's eight weights. */
 const PANEL: usize = 32;
@@ -111,8 +111,11 @@ function column(to: usize, from: usize, w: usize, p: usize, rows: usize, run: us
 }
 
 export function patchForward(patch: usize, frame: usize): void {
+  // Each rank packs all of them, to the same bits: nobody has to wait.
   pack(patch, frame);
-  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
+  const first = firstOfShare(samples, frame) as u32;
+  const last = endOfShare(samples, frame) as u32;
   const kernel = load<u32>(patch, Patch.Kernel) as usize;
   const run = load<u32>(patch, Patch.Run) as usize;
   const rowBytes = load<u32>(patch, Patch.RowBytes) as usize;
@@ -121,8 +124,8 @@ export function patchForward(patch: usize, frame: usize): void {
   const outputs = load<u32>(patch, Patch.Outputs) as usize;
   const bias = at(load<u32>(patch, Patch.Bias), frame);
   const panelBytes = kernel * run * PANEL;
-  const last = positions - 1;
-  for (let sample: u32 = 0; sample < samples; ++sample) {
+  const end = positions - 1;
+  for (let sample = first; sample < last; ++sample) {
     store<u32>(frame, sample, Frame.Sample);
     const input = at(load<u32>(patch, Patch.Input), frame);
     const target = at(load<u32>(patch, Patch.Target), frame);
@@ -132,9 +135,9 @@ export function patchForward(patch: usize, frame: usize): void {
       const to = target + (o << 2);
       // What is past the last position is the last one again.
       for (let i: usize = 0; i < positions; i += 4) {
-        const i1 = min(i + 1, last);
-        const i2 = min(i + 2, last);
-        const i3 = min(i + 3, last);
+        const i1 = min(i + 1, end);
+        const i2 = min(i + 2, end);
+        const i3 = min(i + 3, end);
         tile(
           to + ((i * outputs) << 2), to + ((i1 * outputs) << 2), to + ((i2 * outputs) << 2), to + ((i3 * outputs) << 2),
           bias + (o << 2), wide, w,
@@ -212,15 +215,18 @@ export function patchBackward(patch: usize, frame: usize): void {
   const real = load<u32>(patch, Patch.RealOutputs) as usize;
   const bytes = (load<u32>(patch, Patch.Places) as usize) * (outputs << 2);
   const argmaxView = load<u32>(patch, Patch.Argmax) as usize;
-  const list = load<u32>(patch, Patch.List) as usize;
+  const list = at(load<u32>(patch, Patch.List), frame);
   const sums = at(load<u32>(patch, Patch.Sums), frame);
+  // Ranks share the outputs out.
+  const first = firstOfShare(real, frame);
+  const last = endOfShare(real, frame);
   for (let sample: u32 = 0; sample < samples; ++sample) {
     store<u32>(frame, sample, Frame.Sample);
     const input = at(load<u32>(patch, Patch.Input), frame);
     const delta = at(load<u32>(patch, Patch.Delta), frame);
     const argmax = argmaxView ? at(argmaxView, frame) : 0;
-    let to = sums;
-    for (let o: usize = 0; o < real; ++o, to += kernel * runBytes) {
+    let to = sums + first * kernel * runBytes;
+    for (let o = first; o < last; ++o, to += kernel * runBytes) {
       let end = list;
       let position = offsets;
       for (let k = o << 2; k < bytes; k += outputs << 2, position += 4) {
@@ -250,13 +256,15 @@ export function patchGradient(patch: usize, frame: usize): void {
   const tapStride = load<u32>(patch, Patch.TapStride) as usize;
   const gradient = at(load<u32>(patch, Patch.Gradient), frame);
   const sums = at(load<u32>(patch, Patch.Sums), frame);
+  const first = firstOfShare(real, frame);
+  const last = endOfShare(real, frame);
   const outputBytes = kernel * runBytes;
   for (let ky: usize = 0; ky < kernel; ++ky) {
     for (let kx: usize = 0; kx < kernel; ++kx) {
       let to = gradient + load<u32>(taps + ((ky * kernel + kx) << 2));
       let from = sums + ky * runBytes + ((kx * channels) << 2);
       for (let c: usize = 0; c < channels; ++c, to += tapStride, from += 4) {
-        for (let o: usize = 0; o < real; ++o) store<f32>(to + (o << 2), load<f32>(from + o * outputBytes));
+        for (let o = first; o < last; ++o) store<f32>(to + (o << 2), load<f32>(from + o * outputBytes));
       }
     }
   }

@@ -7,7 +7,7 @@
 // sixteen outputs is outermost: its rows stay in cache for all samples. Bound by loads, then by the latency of the additions.
 
 import { Control, Frame, Product } from "../abi";
-import { at } from "../view";
+import { at, endOfShare, firstOfShare } from "../view";
 
 /** Bytes of a list's entry: offset of the row, value. */
 const ENTRY: usize = 8;
@@ -82,14 +82,16 @@ function chain4(to: usize, from: usize, base: usize, list: usize, count: u32): v
   }
 }
 
-/** Lists what is not 0: per sample for the product, per input for its gradient. */
+/** Lists what is not 0 in each sample; ranks share the samples out. */
 export function productGather(product: usize, frame: usize): void {
-  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
+  const first = firstOfShare(samples, frame) as u32;
+  const last = endOfShare(samples, frame) as u32;
   const inputs = load<u32>(product, Product.Inputs) as usize;
   const stride = load<u32>(product, Product.Stride) as usize;
   const lists = load<u32>(product, Product.Lists) as usize;
   const counts = load<u32>(product, Product.Counts) as usize;
-  for (let sample: u32 = 0; sample < samples; ++sample) {
+  for (let sample = first; sample < last; ++sample) {
     store<u32>(frame, sample, Frame.Sample);
     const values = at(load<u32>(product, Product.Values), frame);
     const list = lists + (sample as usize) * inputs * ENTRY;
@@ -107,7 +109,9 @@ export function productGather(product: usize, frame: usize): void {
 }
 
 export function productForward(product: usize, frame: usize): void {
-  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+  const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
+  const first = firstOfShare(samples, frame) as u32;
+  const last = endOfShare(samples, frame) as u32;
   const inputs = load<u32>(product, Product.Inputs) as usize;
   const bytes = (load<u32>(product, Product.Outputs) as usize) << 2;
   const weight = at(load<u32>(product, Product.Weight), frame);
@@ -116,7 +120,7 @@ export function productForward(product: usize, frame: usize): void {
   const counts = load<u32>(product, Product.Counts) as usize;
   for (let p: usize = 0; p < bytes; ) {
     const wide = bytes - p >= 64;
-    for (let sample: u32 = 0; sample < samples; ++sample) {
+    for (let sample = first; sample < last; ++sample) {
       store<u32>(frame, sample, Frame.Sample);
       const to = at(load<u32>(product, Product.Target), frame) + p;
       const list = lists + (sample as usize) * inputs * ENTRY;
@@ -145,12 +149,17 @@ export function productBackward(product: usize, accumulate: bool, frame: usize):
   store<u32>(frame, 1, Frame.Sample);
   const deltaStride = at(load<u32>(product, Product.Delta), frame) - delta;
   store<u32>(frame, 0, Frame.Sample);
-  memory.fill(turnedCounts, 0, inputs << 2);
+  // Ranks share the inputs out.
+  const first = firstOfShare(inputs, frame);
+  const last = endOfShare(inputs, frame);
+  memory.fill(turnedCounts + (first << 2), 0, (last - first) << 2);
   for (let sample: usize = 0; sample < samples; ++sample) {
     const list = lists + sample * inputs * ENTRY;
     const end = list + (load<u32>(counts + (sample << 2)) as usize) * ENTRY;
     for (let entry = list; entry < end; entry += ENTRY) {
       const i = (load<u32>(entry) as usize) / stride;
+      if (i < first) continue;
+      if (i >= last) break;
       const n = load<u32>(turnedCounts + (i << 2)) as usize;
       store<u32>(turnedCounts + (i << 2), (n + 1) as u32);
       const to = turned + (i * capacity + n) * ENTRY;
@@ -160,7 +169,7 @@ export function productBackward(product: usize, accumulate: bool, frame: usize):
   }
   for (let p: usize = 0; p < bytes; ) {
     const wide = bytes - p >= 64;
-    for (let i: usize = 0; i < inputs; ++i) {
+    for (let i = first; i < last; ++i) {
       const to = gradient + i * stride + p;
       const list = turned + i * capacity * ENTRY;
       const count = load<u32>(turnedCounts + (i << 2));

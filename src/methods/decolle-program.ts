@@ -53,24 +53,33 @@ export function lowerDecolle(
   const { steps } = stem;
   const live = purpose.mode === "step";
   if (train) {
-    plan.loop(Op.ForBlocks, [], () => {
+    // Samples are shared out among ranks up to their δ, then inputs (or outputs) of the gradients, then elements of the step.
+    plan.together = true;
+    plan.loop(Op.ForShare, [], () => {
+      stem.encodeSetup();
+      stem.clear(stem.losses, 4);
+      for (const part of parts) part.begin();
+    });
+    plan.loop(Op.RankZero, [], () => {
       stem.clear(plan.view(bindings.blockGradients), bindings.blockBytes);
-      plan.loop(Op.ForSamples, [], () => {
-        stem.encodeSetup();
-        stem.clear(stem.losses, 4);
-        for (const part of parts) part.begin();
-      });
       for (const part of parts) {
         part.turnReadout();
         if (!purpose.learn) part.clearSums();
       }
-      plan.loop(Op.ForSteps, [steps, 1], () => {
-        plan.loop(Op.ForSamples, [], () => stem.encodeStep());
-        for (const part of parts) part.trainStep();
-        if (purpose.learn) plan.loop(Op.FromStep, [descriptor.burnIn], () => purpose.learn?.(plan));
-      });
-      if (!purpose.learn) for (const part of parts) part.endGradients();
     });
+    plan.barrier();
+    plan.loop(Op.ForSteps, [steps, 1], () => {
+      plan.loop(Op.ForShare, [], () => stem.encodeStep());
+      for (const part of parts) part.trainStep();
+      plan.loop(Op.FromStep, [descriptor.burnIn], () => {
+        plan.barrier();
+        for (const part of parts) part.gradients();
+        plan.barrier();
+        purpose.learn?.(plan);
+        if (purpose.learn) plan.barrier();
+      });
+    });
+    if (!purpose.learn) for (const part of parts) part.endGradients();
     return stem.ports;
   }
   plan.loop(Op.ForBlocks, [], () => {
@@ -371,7 +380,7 @@ class Part {
       [Patch.Places]: places,
       [Patch.Delta]: delta,
       [Patch.Argmax]: argmax,
-      [Patch.List]: plan.take(Math.ceil(places / 4) * 4 * 8, 64),
+      [Patch.List]: plan.perRank(Math.ceil(places / 4) * 4 * 8),
       [Patch.Sums]: this.#sums.view,
       [Patch.Gradient]: stem.gradient(layer.weight),
     });
@@ -434,10 +443,11 @@ class Part {
     });
   }
 
+  /** Up to δ of every sample. */
   trainStep(): void {
     const { stem, purpose, descriptor } = this.#context;
     const { plan } = stem;
-    const each = (body: () => void) => plan.loop(Op.ForSamples, [], body);
+    const each = (body: () => void) => plan.loop(Op.ForShare, [], body);
     each(() => plan.emit(Op.DecolleTrace, this.#trace));
     if (this.#traced && this.#patch) plan.emit(Op.PatchForward, this.#patch);
     else if (this.#traced) {
@@ -454,20 +464,27 @@ class Part {
         if (!purpose.record.readouts) this.#read();
         plan.emit(Op.DecolleScore, this.#score);
       });
-      if (descriptor.regularizer > 0 || purpose.record.readouts) plan.emit(Op.DecolleRegularize, this.#score);
-      if (this.#traced) this.#beginGradients();
-      each(() => {
-        plan.emit(Op.DecolleDelta, this.#score);
-        plan.emit(Op.BiasBackward, this.#biasBackward);
-      });
-      if (this.#patch) {
-        plan.emit(Op.PatchBackward, this.#patch);
-        if (this.#traced) this.endGradients();
-        return;
+      if (descriptor.regularizer > 0 || purpose.record.readouts) {
+        plan.barrier();
+        plan.loop(Op.RankZero, [], () => plan.emit(Op.DecolleRegularize, this.#score));
+        plan.barrier();
       }
-      if (!this.#traced) plan.emit(Op.ProductGather, this.#product);
-      plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+      if (this.#traced) plan.loop(Op.RankZero, [], () => this.#beginGradients());
+      each(() => plan.emit(Op.DecolleDelta, this.#score));
+      if (!this.#patch && !this.#traced) plan.emit(Op.ProductGather, this.#product);
     });
+  }
+
+  /** The gradients of a step, when δ of all samples are there. */
+  gradients(): void {
+    const { plan } = this.#context.stem;
+    plan.loop(Op.RankZero, [], () =>
+      plan.loop(Op.ForSamples, [], () => plan.emit(Op.BiasBackward, this.#biasBackward)),
+    );
+    if (this.#patch) {
+      plan.emit(Op.PatchBackward, this.#patch);
+      if (this.#traced) this.endGradients();
+    } else plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
   }
 
   /** Where the optimizer steps, the gradients are those of the step alone. */
