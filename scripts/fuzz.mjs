@@ -1,4 +1,4 @@
-// Fuzzes the readers of safetensors and IDX files (test/io/fuzz.ts) and stops at the first wrong answer.
+// Fuzzes the readers of safetensors, IDX, gzip, tar and N-MNIST files and of checkpoints (test/io/fuzz.ts) and stops at the first wrong answer.
 //   node scripts/fuzz.mjs [inputs=100000] [seed=now] [first=0]
 // The seed is printed; seed and first repeat an input.
 import { mkdtemp, rm } from "node:fs/promises";
@@ -29,7 +29,7 @@ try {
     sourcemap: "inline",
   });
   const { fuzz, fuzzSeeds } = await import(pathToFileURL(bundle).href);
-  const seeds = fuzzSeeds(root);
+  const seeds = await fuzzSeeds(root);
   console.log(`${count} inputs from ${seeds.length} files, seed ${seed}`);
   const started = performance.now();
   let next = started + 10_000;

@@ -318,3 +318,10 @@ test("the real recordings, counted", async (context) => {
   expect([train.labels.length, test.labels.length, train.shape]).toEqual([1000, 100, [2, 2, 34, 34]]);
   expect([...train.labels.subarray(0, 3), ...test.labels.subarray(0, 3)]).toEqual([5, 0, 4, 7, 2, 1]);
 });
+
+test("an archive that unpacks to far more than recordings do is refused on the way", async () => {
+  const bomb = gzipSync(Buffer.alloc(1 << 26));
+  await expect(nmnist({ bytes: new Uint8Array(bomb), steps: 1 })).rejects.toThrow(
+    `at most ${64 * bomb.length} decompressed`,
+  );
+});

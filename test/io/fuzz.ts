@@ -3,8 +3,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
+import type { Dataset } from "../../src/data/dataset.ts";
+import type { EventRecording } from "../../src/data/events.ts";
 import { type IdxArray, readIdx } from "../../src/data/idx.ts";
+import { nmnist, parseNmnist } from "../../src/data/nmnist.ts";
+import { parseTar } from "../../src/data/tar.ts";
 import { SpikegradError } from "../../src/errors.ts";
 import { readSafetensors, writeSafetensors } from "../../src/io/index.ts";
 
@@ -24,7 +29,7 @@ export interface FuzzSummary {
 /** A valid file to put faults in. */
 export interface FuzzSeed {
   name: string;
-  kind: "safetensors" | "idx" | "gzip";
+  kind: "safetensors" | "idx" | "gzip" | "events" | "tar" | "archive" | "checkpoint";
   bytes: Uint8Array;
 }
 
@@ -52,10 +57,14 @@ export async function fuzz(seeds: readonly FuzzSeed[], options: FuzzOptions): Pr
   for (const { name, kind, bytes } of seeds) {
     if (!(await check(kind, bytes, summary))) throw new Error(`${name} is refused as it is`);
   }
+  const kinds = [...new Set(seeds.map(({ kind }) => kind))].map((kind) =>
+    seeds.filter((each) => each.kind === kind),
+  );
   const start = process.memoryUsage.rss();
   for (let index = first; index < first + count; index++) {
     const random = randomNumbers(seed, index);
-    const { name, kind, bytes } = seeds[random(seeds.length)]!;
+    const files = kinds[random(kinds.length)]!;
+    const { name, kind, bytes } = files[random(files.length)]!;
     const input = mutate(kind, bytes, random);
     try {
       await check(kind, input, summary);
@@ -74,7 +83,7 @@ export async function fuzz(seeds: readonly FuzzSeed[], options: FuzzOptions): Pr
 }
 
 /** Real files where they are to be had, and small ones of every element type. */
-export function fuzzSeeds(root: string): FuzzSeed[] {
+export async function fuzzSeeds(root: string): Promise<FuzzSeed[]> {
   const seeds: FuzzSeed[] = [{ name: "safetensors, all types", kind: "safetensors", bytes: allDtypes() }];
   for (const [name, bytes] of goldenFiles(resolve(root, "../shared/golden"))) {
     seeds.push({ name, kind: "safetensors", bytes });
@@ -83,7 +92,110 @@ export function fuzzSeeds(root: string): FuzzSeed[] {
     seeds.push({ name, kind: "idx", bytes });
     seeds.push({ name: `${name}.gz`, kind: "gzip", bytes: gzipSync(bytes) });
   }
+  seeds.push(...eventSeeds(root), ...(await checkpointSeeds(root)));
   return seeds;
+}
+
+/** Recordings of N-MNIST, whole or as many of their events as fit; random ones where there are none. */
+function eventSeeds(root: string): FuzzSeed[] {
+  let recordings: Uint8Array[];
+  try {
+    const archive = gunzipSync(readFileSync(resolve(root, "../shared/data/nmnist-small.tar.gz")));
+    const all = [...parseTar(archive)].filter(([name]) => name.endsWith(".bin"));
+    recordings = all.slice(0, 4).map(([, bytes]) => bytes.slice(0, EVENT_BYTES * 150));
+  } catch {
+    console.warn("recordings of N-MNIST are left out: no ../shared/data/nmnist-small.tar.gz");
+    const random = randomNumbers(1, 1);
+    recordings = [1, 2, 3, 4].map(() => {
+      const bytes = new Uint8Array(EVENT_BYTES * 150);
+      for (let i = 0; i < 150; i++)
+        bytes.set([random(34), random(34), 128 * random(2), i, 0], EVENT_BYTES * i);
+      return bytes;
+    });
+  }
+  const text = (lines: string) => new TextEncoder().encode(lines);
+  const archive = tarOf([
+    ["set/train.txt", text("1 5\n2 0 \n# a remark\n3 9\n")],
+    ["set/test.txt", text("4 1\n")],
+    ...recordings.map((bytes, i): [string, Uint8Array] => [`set/${i + 1}.bin`, bytes]),
+  ]);
+  return [
+    ...recordings
+      .slice(0, 2)
+      .map((bytes, i): FuzzSeed => ({ name: `recording ${i}`, kind: "events", bytes })),
+    { name: "N-MNIST.tar", kind: "tar", bytes: archive },
+    { name: "N-MNIST.tar, as a set", kind: "archive", bytes: archive },
+  ];
+}
+
+/** Checkpoints of the built package. */
+async function checkpointSeeds(root: string): Promise<FuzzSeed[]> {
+  const library: typeof import("../../src/index.ts") = await import(
+    /* @vite-ignore */ pathToFileURL(join(root, "dist/index.js")).href
+  );
+  const { adam, bpsta, conv2d, createNetwork, dense, direct, dropout, lee, loadNetwork, poisson, sgd } =
+    library;
+  load = loadNetwork;
+  const shape = [1, 6, 6];
+  const inputs = Float32Array.from({ length: 6 * 36 }, (_, i) => ((i * 37) % 101) / 100);
+  const data = { inputs, labels: Int32Array.of(0, 1, 2, 0, 1, 2), shape, classes: 3 };
+  const seeds: FuzzSeed[] = [];
+  const add = async (name: string, network: Awaited<ReturnType<typeof createNetwork>>, momentum: boolean) => {
+    const optimizer = momentum ? sgd({ rate: 0.01, momentum: 0.9 }) : adam({ rate: 0.01 });
+    for await (const _ of network.fit(data, { batchSize: 3, optimizer }));
+    seeds.push({ name, kind: "checkpoint", bytes: network.checkpoint() });
+    network.dispose();
+  };
+  const layers = [conv2d(4, 3), dropout(0.2), dense(3)];
+  await add(
+    "checkpoint of lee",
+    await createNetwork({ input: shape, encoder: poisson({ steps: 3 }), method: lee(), layers }),
+    true,
+  );
+  const method = bpsta({ vote: 1 });
+  await add(
+    "checkpoint of bpsta",
+    await createNetwork({
+      input: shape,
+      encoder: direct({ steps: 2 }),
+      method,
+      layers: [conv2d(4, 3), dense(3)],
+    }),
+    false,
+  );
+  return seeds;
+}
+
+/** `loadNetwork` of the built package, once its seeds are made. */
+let load: typeof import("../../src/index.ts").loadNetwork;
+
+const TAR_BLOCK = 512;
+
+/** A tar archive as the POSIX format says. */
+function tarOf(files: readonly (readonly [string, Uint8Array])[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const [name, bytes] of files) {
+    const header = Buffer.alloc(TAR_BLOCK);
+    header.write(name);
+    header.write("0000644\0", 100);
+    header.write(`${bytes.length.toString(8).padStart(11, "0")}\0`, 124);
+    header.write("0ustar\0" + "00", 156);
+    parts.push(header, bytes, new Uint8Array(-bytes.length & (TAR_BLOCK - 1)));
+  }
+  return mendTar(new Uint8Array(Buffer.concat([...parts, Buffer.alloc(2 * TAR_BLOCK)])));
+}
+
+/** Headers as their sizes lead from one to the next, with the right checksums. */
+function mendTar(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  for (let at = 0; at + TAR_BLOCK <= bytes.length && bytes[at] !== 0; ) {
+    const header = Buffer.from(bytes.buffer, bytes.byteOffset + at, TAR_BLOCK);
+    header.fill(0x20, 148, 156);
+    const sum = header.reduce((a, b) => a + b, 0);
+    header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+    const size = Number.parseInt(header.toString("latin1", 124, 136), 8) || 0;
+    at += TAR_BLOCK + Math.ceil(size / TAR_BLOCK) * TAR_BLOCK;
+  }
+  return bytes;
 }
 
 function goldenFiles(folder: string): [string, Uint8Array][] {
@@ -180,11 +292,12 @@ const BYTES = [0x00, 0x01, 0x7f, 0x80, 0xff, 0x22, 0x2c, 0x5b, 0x7b];
 function mutate(kind: FuzzSeed["kind"], seed: Uint8Array, random: Random): Uint8Array {
   let bytes = new Uint8Array(seed);
   // Half of the faults go where the structure is.
-  const head = kind === "safetensors" ? 8 + headerLength(seed) : kind === "idx" ? 16 : seed.length;
+  const tensors = kind === "safetensors" || kind === "checkpoint";
+  const head = tensors ? 8 + headerLength(seed) : kind === "idx" ? 16 : seed.length;
   const at = () => random(random(2) === 0 ? Math.min(head, bytes.length) + 1 : bytes.length + 1);
   for (let faults = 1 + random(3); faults > 0; faults--) {
     const position = at();
-    switch (random(kind === "safetensors" ? 10 : 7)) {
+    switch (random(tensors ? 10 : 7)) {
       case 0:
         if (position < bytes.length) bytes[position]! ^= 1 << random(8);
         break;
@@ -212,10 +325,35 @@ function mutate(kind: FuzzSeed["kind"], seed: Uint8Array, random: Random): Uint8
         );
         break;
       default:
-        bytes = mutateHeader(bytes, random);
+        bytes = (kind === "checkpoint" ? mutateSettings : mutateHeader)(bytes, random);
     }
   }
-  return bytes;
+  if ((kind === "tar" || kind === "archive") && random(2) === 0) bytes = mendTar(bytes);
+  // Compressed, which takes nothing from what gzip itself is tried with elsewhere.
+  return kind === "archive" && random(4) === 0 ? new Uint8Array(gzipSync(bytes, { level: 1 })) : bytes;
+}
+
+/** The same for what the header's metadata say in JSON of a checkpoint, which loses its checksum. */
+function mutateSettings(bytes: Uint8Array<ArrayBuffer>, random: Random): Uint8Array<ArrayBuffer> {
+  const length = headerLength(bytes);
+  try {
+    const header = JSON.parse(Buffer.from(bytes.subarray(8, 8 + length)).toString("utf8"));
+    const metadata = header.__metadata__;
+    delete metadata.checksum;
+    const key = ["network", "training"][random(2)]!;
+    const text: string = metadata[key];
+    const tokens = [...text.matchAll(/-?\d+(\.\d+)?|"[^"]*"|[[\]{},:]/g)];
+    const token = tokens[random(tokens.length)]!;
+    const fresh = random(3) === 0 ? tokens[random(tokens.length)]![0] : TOKENS[random(TOKENS.length)]!;
+    metadata[key] = text.slice(0, token.index) + fresh + text.slice(token.index + token[0].length);
+    const changed = Buffer.from(JSON.stringify(header), "utf8");
+    const result = splice(bytes, 8, length, new Uint8Array(changed));
+    new DataView(result.buffer).setBigUint64(0, BigInt(changed.length), true);
+    return result;
+  } catch {
+    // Spoiled by the fault before.
+    return bytes;
+  }
 }
 
 /** Puts a text in place of a number, a string or nothing of the header, and mostly sets the length right again. */
@@ -272,7 +410,7 @@ async function check(kind: FuzzSeed["kind"], input: Uint8Array, summary: FuzzSum
   let answer: unknown;
   let refusal: unknown;
   try {
-    answer = kind === "safetensors" ? readSafetensors(input) : await readIdx(input);
+    answer = await readers[kind](input);
   } catch (error) {
     refusal = error;
   }
@@ -282,17 +420,148 @@ async function check(kind: FuzzSeed["kind"], input: Uint8Array, summary: FuzzSum
   if (took > MOST_MILLISECONDS) throw new Error(`took ${took} ms`);
   if (!equal(input, before)) throw new Error("the input was changed");
   if (refusal !== undefined) {
-    if (!(refusal instanceof SpikegradError)) throw refusal;
-    if (refusal.code !== "ERR_FORMAT") throw new Error(`refused with ${refusal.code}: ${refusal.message}`);
+    if (!isOurs(refusal)) throw refusal;
+    // A list of recordings may name one that is not there.
+    if (refusal.code !== "ERR_FORMAT" && !(kind === "archive" && refusal.code === "ERR_MISSING"))
+      throw new Error(`refused with ${refusal.code}: ${refusal.message}`);
     if (refusal.message.length > 1000) throw new Error(`a message of ${refusal.message.length} characters`);
     if (mustBeRead(kind, input, refusal.message)) throw new Error(`refused, but right: ${refusal.message}`);
     summary.refused++;
     return false;
   }
-  if (kind === "safetensors") judgeSafetensors(input, answer as ReturnType<typeof readSafetensors>);
-  else judgeIdx(kind === "gzip" ? gunzipSync(input) : input, answer as IdxArray);
+  judge(kind, input, answer);
   summary.accepted++;
   return true;
+}
+
+const readers: Record<FuzzSeed["kind"], (input: Uint8Array) => unknown> = {
+  safetensors: readSafetensors,
+  idx: readIdx,
+  gzip: readIdx,
+  events: (input) => parseNmnist(input),
+  tar: parseTar,
+  archive: (bytes) => nmnist({ bytes, steps: 3 }),
+  checkpoint: async (input) => {
+    const network = await load(input);
+    const parameters = network.parameters.entries();
+    network.dispose();
+    return parameters;
+  },
+};
+
+/** An error of this library, from its source or as built. */
+function isOurs(error: unknown): error is SpikegradError {
+  if (error instanceof SpikegradError) return true;
+  return (
+    error instanceof Error &&
+    /^ERR_[A-Z_]+$/.test(String((error as { code?: unknown }).code)) &&
+    "expected" in error
+  );
+}
+
+function judge(kind: FuzzSeed["kind"], input: Uint8Array, answer: unknown): void {
+  if (kind === "safetensors") judgeSafetensors(input, answer as ReturnType<typeof readSafetensors>);
+  else if (kind === "events") judgeEvents(input, answer as EventRecording);
+  else if (kind === "tar") judgeTar(input, answer as Map<string, Uint8Array>);
+  else if (kind === "archive") judgeArchive(input, answer as { train: Dataset; test: Dataset });
+  else if (kind === "checkpoint") judgeCheckpoint(input, answer as [string, { data: Float32Array }][]);
+  else judgeIdx(kind === "gzip" ? gunzipSync(input) : input, answer as IdxArray);
+}
+
+const EVENT_BYTES = 5;
+
+/** Events as rows `[x, y, polarity, time]`; undefined for what is no recording. */
+function referenceEvents(bytes: Uint8Array): number[][] | undefined {
+  if (bytes.length % EVENT_BYTES !== 0) return undefined;
+  const rows: number[][] = [];
+  let rounds = 0;
+  for (let at = 0; at < bytes.length; at += EVENT_BYTES) {
+    const [x, y, a, b, c] = bytes.subarray(at, at + EVENT_BYTES) as unknown as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    if (y === 240) {
+      rounds++;
+      continue;
+    }
+    const time = rounds * 8192 + (a % 128) * 65536 + b * 256 + c;
+    if (x >= 34 || y >= 34 || time < (rows.at(-1)?.[3] ?? 0)) return undefined;
+    rows.push([x, y, Math.floor(a / 128), time]);
+  }
+  return rows;
+}
+
+function judgeEvents(input: Uint8Array, { x, y, polarity, time }: EventRecording): void {
+  const found = Array.from(x, (_, i) => [x[i], y[i], polarity[i], time[i]]);
+  if (JSON.stringify(found) !== JSON.stringify(referenceEvents(input))) throw new Error("other events");
+}
+
+/** Regular files by the sizes of the headers. */
+function referenceTar(bytes: Uint8Array): Map<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>();
+  for (let at = 0; at + TAR_BLOCK <= bytes.length; ) {
+    const header = Buffer.from(bytes.subarray(at, at + TAR_BLOCK));
+    if (header.every((byte) => byte === 0)) break;
+    const field = (start: number, end: number) =>
+      new TextDecoder().decode(header.subarray(start, end)).split("\0")[0]!;
+    const prefix = field(257, 263) === "ustar" ? field(345, 500) : "";
+    const size = Number.parseInt(field(124, 136), 8);
+    const name = (prefix === "" ? "" : `${prefix}/`) + field(0, 100);
+    const kind = header[156];
+    if (kind === 0x30 || kind === 0)
+      files.set(name.replace(/^(\.\/)+/, ""), bytes.subarray(at + TAR_BLOCK, at + TAR_BLOCK + size));
+    at += TAR_BLOCK + Math.ceil(size / TAR_BLOCK) * TAR_BLOCK;
+  }
+  return files;
+}
+
+function judgeTar(input: Uint8Array, files: Map<string, Uint8Array>): void {
+  const reference = referenceTar(input);
+  if ([...files.keys()].join("\n") !== [...reference.keys()].join("\n")) throw new Error("other files");
+  for (const [name, bytes] of files)
+    if (!equal(bytes, reference.get(name)!)) throw new Error(`other bytes in ${name}`);
+}
+
+function judgeArchive(input: Uint8Array, sets: { train: Dataset; test: Dataset }): void {
+  const files = referenceTar(input[0] === 0x1f && input[1] === 0x8b ? gunzipSync(input) : input);
+  for (const split of ["train", "test"] as const) {
+    const list = [...files].find(([name]) => new RegExp(`^(?:.*/)?${split}[^/]*\\.txt$`, "i").test(name));
+    if (list === undefined) continue;
+    const folder = list[0].slice(0, list[0].lastIndexOf("/") + 1);
+    const lines = new TextDecoder()
+      .decode(list[1])
+      .split("\n")
+      .map((line) => line.replace(/#.*/, "").trim().split(/\s+/))
+      .filter(([number]) => number !== "");
+    const { labels, inputs, shape } = sets[split];
+    if (`${[...labels]}` !== `${lines.map(([, label]) => Number(label))}`) throw new Error("other labels");
+    if (`${shape}` !== "3,2,34,34") throw new Error(`a shape of ${shape}`);
+    const frame = inputs.length / labels.length;
+    lines.forEach(([number], i) => {
+      const events = referenceEvents(files.get(`${folder}${number}.bin`)!);
+      if (events === undefined) throw new Error(`recording ${number} is none`);
+      // Each event is in a frame: the pixels that are set are those of the events.
+      const wanted = new Set(events.map(([x, y, polarity]) => (polarity! * 34 + y!) * 34 + x!));
+      const found = new Set<number>();
+      for (let k = 0; k < frame; k++) if (inputs[i * frame + k]) found.add(k % (2 * 34 * 34));
+      if (wanted.size !== found.size || [...found].some((place) => !wanted.has(place)))
+        throw new Error(`other pixels in recording ${number}`);
+    });
+  }
+}
+
+function judgeCheckpoint(input: Uint8Array, parameters: [string, { data: Float32Array }][]): void {
+  const reference = referenceHeader(input);
+  if (reference === undefined) throw new Error("accepted, but no safetensors file");
+  for (const [name, { data }] of parameters) {
+    const range = reference.entries.get(name)?.data_offsets;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (range === undefined || !equal(bytes, reference.data.subarray(...range)))
+      throw new Error(`${name} differs`);
+  }
 }
 
 /** Where this library is stricter on purpose than `JSON.parse` and the reference implementation. */
@@ -300,6 +569,8 @@ const STRICTER = /once|surrogates|at most 64|an integer, 0|starts with/;
 
 function mustBeRead(kind: FuzzSeed["kind"], input: Uint8Array, message: string): boolean {
   if (kind === "safetensors") return referenceHeader(input) !== undefined && !STRICTER.test(message);
+  if (kind === "events") return referenceEvents(input) !== undefined;
+  if (kind === "tar" || kind === "archive" || kind === "checkpoint") return false;
   // zlib passes over what follows the compressed data; a refusal of that is no fault.
   const plain = input[0] === 0x1f && input[1] === 0x8b ? undefined : input;
   return plain !== undefined && idxLength(plain) === plain.length;
