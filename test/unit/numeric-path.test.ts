@@ -24,8 +24,12 @@ const EXACT = [
 
 /** Clocks and other sources of chance, and where they may be read: none of it reaches a number that is computed. */
 const CLOCKS: Record<string, string[]> = {
-  // Samples a second, and when the event loop gets its turn.
-  performance: ["training-run.ts", "yield.ts"],
+  // Samples a second, when the event loop gets its turn, how many ranks a program is worth, and which pool is meant.
+  performance: ["training-run.ts", "yield.ts", "core/engine.ts", "core/workers.ts"],
+  // Ranks wake each other; who computes what is settled before.
+  Atomics: ["core/worker.ts", "core/workers.ts"],
+  // Locks that tell workers that their page is gone.
+  navigator: ["core/worker.ts"],
   // Names of temporary files.
   randomUUID: ["io/file.ts"],
 };
@@ -37,6 +41,8 @@ const SORTS: Record<string, string[]> = {
   "gradient-check.ts": ["(a, b) => Math.abs(gradient[b]) - Math.abs(gradient[a]) || a - b"],
   // Regions of memory, each at an address of its own.
   "core/memory.ts": ["(a, b) => a.address - b.address"],
+  // Which worker takes part has no part in the result.
+  "core/workers.ts": ["(a, b) => Number(a.holds(id)) - Number(b.holds(id))"],
   "data/nmnist.ts": [
     "(a, b) => a.number - b.number || a.label - b.label || compareCodePoints(a.name, b.name)",
   ],
