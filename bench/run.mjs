@@ -2,6 +2,7 @@
 // A topic is a workload, which is timed beside its peers, or one of the other measurements.
 import { existsSync } from "node:fs";
 import { CHART, drawChart } from "./chart/draw.mjs";
+import { coldStartTable, measureColdStart } from "./cold-start.mjs";
 import { KERNEL_TOPICS, runTopic } from "./kernels/topics.mjs";
 import { compare } from "./lib/compare.mjs";
 import { writeSections } from "./lib/document.mjs";
@@ -9,11 +10,26 @@ import { environment } from "./lib/environment.mjs";
 import { readOptions } from "./lib/options.mjs";
 import { merge, readResults, undisturbed, writeResults } from "./lib/results.mjs";
 import { speedTables } from "./lib/tables.mjs";
+import { measureMemory, memoryTable } from "./memory.mjs";
+import { targetTable } from "./targets.mjs";
 import { MODES, WORKLOADS } from "./workloads.mjs";
 
-const titles = Object.entries(WORKLOADS).map(([name, { title }]) => [name, title]);
-const topics = { ...Object.fromEntries(titles), ...KERNEL_TOPICS };
-const { names, json, latency, chart, ...settings } = readOptions(topics);
+const OTHERS = {
+  "cold-start": {
+    title: "from a fresh process to the first answer of a LeNet",
+    run: async () => [await measureColdStart({ here, say })],
+  },
+  memory: {
+    title: "linear memory of the workloads' networks",
+    run: () => measureMemory({ library: modules.library, say }),
+  },
+};
+
+const topics = Object.entries({ ...WORKLOADS, ...OTHERS }).map(([name, { title }]) => [name, title]);
+const { names, json, latency, chart, ...settings } = readOptions({
+  ...Object.fromEntries(topics),
+  ...KERNEL_TOPICS,
+});
 const modules = await load();
 const here = await environment();
 const say = json ? (text) => console.error(text) : (text) => console.log(text);
@@ -23,6 +39,7 @@ for (const name of names) {
   try {
     if (Object.hasOwn(KERNEL_TOPICS, name))
       await runTopic(name, { ...modules, ...settings, json, chart, here, say });
+    else if (Object.hasOwn(OTHERS, name)) await runOther(name, OTHERS[name]);
     else await runWorkload(name, WORKLOADS[name]);
   } catch (error) {
     // Not left to Node, which would print a line of the minified bundle in front of it.
@@ -30,12 +47,30 @@ for (const name of names) {
     process.exitCode = 1;
   }
 }
-if (!json && undisturbed(results).length > 0) {
-  const all = merge(await readResults("speed"), undisturbed(results));
-  await writeResults("speed", all);
-  if (chart) await drawChart(say);
+if (!json) {
+  if (undisturbed(results).length > 0) {
+    await writeResults("speed", merge(await readResults("speed"), undisturbed(results)));
+    if (chart) await drawChart(say);
+  }
+  await writeDocument();
+}
+
+async function writeDocument() {
+  const topics = ["speed", "cold-start", "memory", "kernels", "curves"];
+  const [speed, start, memory, kernels, curves] = await Promise.all(topics.map(readResults));
   const picture = existsSync(CHART) ? "![How many times as fast as the peers](results/ratios.svg)\n\n" : "";
-  await writeSections({ speed: picture + speedTables(all) });
+  await writeSections({
+    ...(speed.length > 0 ? { speed: picture + speedTables(speed) } : {}),
+    ...(start.length > 0 ? { "cold start": coldStartTable(start) } : {}),
+    ...(memory.length > 0 ? { memory: memoryTable(memory) } : {}),
+    targets: targetTable({ speed, start, memory, kernels, curves }),
+  });
+}
+
+async function runOther(name, { run }) {
+  const entries = await run();
+  if (json) for (const entry of entries) console.log(JSON.stringify({ topic: name, ...entry }));
+  else if (undisturbed(entries).length > 0) await writeResults(name, undisturbed(entries));
 }
 
 async function runWorkload(name, workload) {

@@ -10,6 +10,9 @@ export const MODES = ["train", "infer", "latency"];
 
 const torch = { script: "torch_peer.py" };
 const js = { script: "js_peer.mjs" };
+/** `packages`: those of bench/peers; `rounds`: more of them would not be worth the wait. */
+const tfjs = { script: "tfjs_peer.mjs", packages: true, rounds: 3 };
+const jax = { script: "jax_peer.mjs", packages: true };
 
 export const WORKLOADS = {
   surrogate: {
@@ -25,7 +28,7 @@ export const WORKLOADS = {
     }),
     optimizer: ({ adam }) => adam({ rate: 5e-4 }),
     data: (batch) => sparseImages(batch, [784]),
-    peers: { torch, tuned: { ...torch, workload: "surrogate-tuned" }, js },
+    peers: { torch, tuned: { ...torch, workload: "surrogate-tuned" }, js, tfjs, jax },
   },
   lee: {
     title: "LeNet 20C5p2-2A-50C5p2-2A-200-10, 50 steps, Poisson input, SGD",

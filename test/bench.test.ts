@@ -12,9 +12,11 @@ import { startPeer } from "../bench/lib/peer.mjs";
 import { random } from "../bench/lib/random.mjs";
 import { merge, undisturbed } from "../bench/lib/results.mjs";
 import { speedTables } from "../bench/lib/tables.mjs";
+import { measureMemory, memoryTable } from "../bench/memory.mjs";
 import { Lee } from "../bench/peers/js/lee.mjs";
 import { Stdbp } from "../bench/peers/js/stdbp.mjs";
 import { Surrogate } from "../bench/peers/js/surrogate.mjs";
+import { targetTable } from "../bench/targets.mjs";
 import { WORKLOADS } from "../bench/workloads.mjs";
 
 type Name = keyof typeof WORKLOADS;
@@ -128,7 +130,7 @@ describe("peers in processes", () => {
     const peer = await startPeer({ workload: name, ...peers[label] }, 1, start);
     try {
       if ("skip" in peer) {
-        if (/PyTorch cannot be imported|ENOENT/.test(peer.skip)) context?.skip(peer.skip);
+        if (/cannot be (imported|loaded)|ENOENT/.test(peer.skip)) context?.skip(peer.skip);
         throw new Error(peer.skip);
       }
       expect(peer.ready).toMatchObject({ batch });
@@ -149,7 +151,7 @@ describe("peers in processes", () => {
   test.for(
     NAMES.flatMap((name) =>
       Object.keys(WORKLOADS[name].peers)
-        .filter((label) => label === "torch" || label === "tuned")
+        .filter((label) => label !== "js")
         .map((label) => [name, label] as const),
     ),
   )("%s: %s does the library's work", async ([name, label], context) => {
@@ -230,6 +232,53 @@ describe("report", () => {
     expect(text).not.toContain("old");
     expect(text).toMatch(/^# Text\n(.|\n)*<!-- end of speed -->\nafter\n$/);
     expect(() => replaceSection(before, "memory", "")).toThrow("lost its markers");
+  });
+
+  test("holds what was reached against what was aimed at", () => {
+    const memory = [{ workload: "lee", steps: 100, training: 60e6, inference: 3e6 }];
+    const kernels = [
+      { kernel: "product", shape: "2×2×2", rates: { ours: 2, OpenBLAS: 10, scalar: 0.1 } },
+      { kernel: "spikes", shape: "dense 2 → 2", density: 0.02, ratio: 16, rates: { spikes: 3 } },
+      { kernel: "spikes", shape: "conv 2 → 2", density: 0.05, ratio: 0.8, rates: { spikes: 3 } },
+    ];
+    const curves = [
+      { curve: "synapse", density: 0.05, ms: 1, dense: 5 },
+      { curve: "synapse", density: 0.5, ms: 4, dense: 5 },
+    ];
+    const others = { start: [], memory, kernels, curves };
+    const text = targetTable({ speed: [result], ...others });
+    expect(text).toContain(
+      "| dense product 2×2×2, of OpenBLAS | ≥ 25.0 % | 33.0 % | 20.0 % | **missed** by 20 % |",
+    );
+    expect(text).toContain("| spike-driven dense, 2 %, over the dense product | ≥ 15.0× |  | 16.0× | met |");
+    expect(text).toContain(
+      "| convolution, slowest at any density | ≥ 1.00× |  | 0.800× | **missed** by 20 % |",
+    );
+    expect(text).toContain("| training a convolution, 5 % over 50 % | ≤ 0.350 |  | 0.250 | met |");
+    expect(text).toContain("| lee train, against torch | ≥ 6.00× | 10.0× | 10.0× | goal met |");
+    expect(text).toContain("| memory, LeNet T 100, training | ≤ 48.0 MB |  | 60.0 MB | **missed** by 25 % |");
+    expect(text).toContain("| cold start | ≤ 60.0 ms |  |  | not measured |");
+    const short = targetTable({ speed: [{ ...result, ratio: 8 }], ...others });
+    expect(short).toContain("| 8.00× | met; 20 % short of the goal |");
+    const missed = targetTable({ speed: [{ ...result, ratio: 3 }], ...others });
+    expect(missed).toContain("| 3.00× | **missed** by 50 % |");
+  });
+
+  test("asks the library for its memory", async () => {
+    const entries = await measureMemory({ library, say: () => {} });
+    expect(entries.map(({ workload, steps }) => `${workload} ${steps}`)).toEqual([
+      "surrogate 25",
+      "lee 50",
+      "bpsta 8",
+      "decolle 100",
+      "stdbp 1",
+      "lee 100",
+    ]);
+    for (const { training, inference, parameters } of entries) {
+      expect(inference).toBeGreaterThan(parameters);
+      expect(training).toBeGreaterThan(inference);
+    }
+    expect(memoryTable(entries).split("\n")).toHaveLength(12);
   });
 
   test("finds sides that do other work", () => {

@@ -23,8 +23,12 @@ describe("package.json", () => {
   });
 
   test("pins what it is built with", async () => {
-    const delivery = JSON.parse(await readFile(at("test/delivery/package.json"), "utf8"));
-    for (const version of Object.values({ ...manifest.devDependencies, ...delivery.devDependencies })) {
+    const others = ["test/delivery", "bench/chart", "bench/peers"];
+    const manifests = await Promise.all(
+      others.map(async (folder) => JSON.parse(await readFile(at(`${folder}/package.json`), "utf8"))),
+    );
+    const all = [manifest, ...manifests].flatMap(({ devDependencies }) => Object.values(devDependencies));
+    for (const version of all) {
       expect(version).toMatch(/^\d+\.\d+\.\d+$/);
     }
   });
@@ -40,7 +44,7 @@ describe("package.json", () => {
     }
   });
 
-  const locks = ["package-lock.json", "bench/chart/package-lock.json"];
+  const locks = ["package-lock.json", "bench/chart/package-lock.json", "bench/peers/package-lock.json"];
   test.each(locks.filter((file) => existsSync(at(file))))("%s holds no addresses", async (file) => {
     const lock = JSON.parse(await readFile(at(file), "utf8"));
     for (const [path, entry] of Object.entries<object>(lock.packages)) {

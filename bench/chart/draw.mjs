@@ -1,15 +1,10 @@
-// bench/results/ratios.svg with Observable Plot. Its packages belong to this folder alone and are installed when first
-// needed; a manifest further up would hide the library from the rest of bench/.
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+// bench/results/ratios.svg with Observable Plot.
 import { writeFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { install } from "../lib/install.mjs";
 import { readResults } from "../lib/results.mjs";
 
 /** Ratios of all workloads. */
 export const CHART = new URL("../results/ratios.svg", import.meta.url);
-const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 /** Draws the ratios of all saved results; says why where it cannot. */
 export async function drawChart(say) {
@@ -23,10 +18,7 @@ export async function drawChart(say) {
 
 /** Observable Plot and a document for it to draw in; installs them where they are missing. */
 export async function loadPlot(say) {
-  if (!existsSync(new URL("node_modules/@observablehq/plot", import.meta.url))) {
-    say("installing what draws the chart (npm ci in bench/chart)");
-    await promisify(execFile)("npm", ["ci", "--prefix", HERE, "--no-audit", "--no-fund"]);
-  }
+  await install("chart", say);
   const Plot = await import("@observablehq/plot");
   const { parseHTML } = await import("linkedom");
   const { document } = parseHTML("<html><body></body></html>");

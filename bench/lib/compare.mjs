@@ -2,6 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { install } from "./install.mjs";
 import { differences, rateLines, resultLine } from "./lines.mjs";
 import { measure, median, percentile } from "./measure.mjs";
 import { Ours } from "./ours.mjs";
@@ -23,6 +24,8 @@ export async function compare({ library, io }, name, workload, modes, settings) 
     const start = join(folder, "start.safetensors");
     await writeFile(start, ours.start(io));
     for (const [label, peer] of Object.entries(workload.peers)) {
+      // What cannot be installed is missing; the peer says so.
+      if (peer.packages) await install("peers", say).catch((error) => say(firstLine(error)));
       const started = await startPeer({ workload: name, ...peer }, threads, start);
       if (started.skip === undefined) peers.push({ ...peer, label, process: started });
       else say(`${name}: peer ${label} skipped: ${started.skip}`);
@@ -109,4 +112,8 @@ async function runMode(name, mode, ours, peers, { threads, seconds, here, say })
     say(resultLine(result));
     return result;
   });
+}
+
+function firstLine({ message }) {
+  return message.split("\n", 1)[0];
 }

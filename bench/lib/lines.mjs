@@ -13,8 +13,13 @@ export function resultLine(result) {
     `(min ${figure(ours_min_ms)}${late(ours_p99_ms)}), ${peer} ${figure(peer_ms)} ` +
     `(min ${figure(peer_min_ms)}${late(peer_p99_ms)}), ratio ${figure(ratio)} (of minima ${figure(min_ratio)}), ` +
     `${rounds} rounds${peer_rounds === rounds ? "" : `, ${peer_rounds} of the peer`}` +
-    (others > MAX_OTHERS ? `; not saved: other processes took ${percent(others)} of the machine` : "")
+    disturbance(others)
   );
+}
+
+/** Why a figure is not saved, if it is not. */
+export function disturbance(others) {
+  return others > MAX_OTHERS ? `; not saved: other processes took ${percent(others)} of the machine` : "";
 }
 
 /** Spikes a neuron and step on both sides: equal rates are equal work. */

@@ -44,6 +44,14 @@ export async function measure(sides, seconds) {
   return { timed, others: Math.max(0, others / (after.all - before.all)) };
 }
 
+/** Share of the processors that is in use while this process waits: before measurements in processes of their own. */
+export async function busyShare(milliseconds = 1000) {
+  const before = processorTimes();
+  await sleep(milliseconds);
+  const after = processorTimes();
+  return (after.busy - before.busy) / (after.all - before.all);
+}
+
 /** Milliseconds of all processors since they started. */
 function processorTimes() {
   let [busy, all] = [0, 0];

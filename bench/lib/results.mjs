@@ -27,9 +27,9 @@ function fileOf(topic) {
   return new URL(`${topic}.json`, FOLDER);
 }
 
-/** Those of `measured` that were taken while the machine was free. */
+/** Those of `measured` that were taken while the machine was free, or do not depend on it. */
 export function undisturbed(measured) {
-  return measured.filter(({ others }) => others <= MAX_OTHERS);
+  return measured.filter(({ others = 0 }) => others <= MAX_OTHERS);
 }
 
 /** New results of workloads in place of old ones for the same workload, mode, threads and peer; in the order of the tables. */
