@@ -87,7 +87,7 @@ function three(w0: v128, w1: v128, w2: v128, x0: v128, x1: v128, x2: v128): v128
 
 /** The trees of four neurons: lanes 0+2 and 1+3 of two at a time, then both of all four. */
 @inline
-function trees(a: v128, b: v128, c: v128, d: v128): v128 {
+export function trees(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
   const cd = f32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
   return f32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7));

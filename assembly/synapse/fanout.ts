@@ -10,6 +10,7 @@
 
 import { BackwardFlags, Event, EVENT_CHUNK, Fanout, FanoutColumn, FanoutRow, Frame, Activity } from "../abi";
 import { at } from "../view";
+import { trees } from "./deliver";
 import { collect, LIST, rewind, valued } from "./events";
 import { narrow, narrowForward, narrowGradient } from "./narrow";
 import { windowForward } from "./window";
@@ -306,6 +307,11 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
       if (deliver) {
         const next = event + Event.Size;
         const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+        if (!weight && event + 3 * Event.Size < end && fourAlike(event)) {
+          four(event, vectors, runs, ts, ws, delivered, accumulate);
+          event += 3 * Event.Size;
+          continue;
+        }
         if (weight && !withValues && next < end && (load<u32>(next, Event.Target) as usize) == t && load<u32>(next, Event.Extent) == extent) {
           // Two spikes of one pixel share the loads of D; their weights are different rows.
           const other = delivered + ((load<u32>(next, Event.Index) as usize) << 2);
@@ -407,6 +413,91 @@ export function dot(t: usize, w: usize, vectors: i32, runs: i32, ts: usize, ws: 
     w += ws;
   }
   return scalarTree(e0, e1, e2, e3, o0, o1, o2, o3);
+}
+
+/** Whether an event and the three behind it share target and extent. */
+@inline
+function fourAlike(event: usize): bool {
+  return (
+    load<u64>(event, Event.Target) == load<u64>(event, Event.Target + Event.Size) &&
+    load<u64>(event, Event.Target) == load<u64>(event, Event.Target + 2 * Event.Size) &&
+    load<u64>(event, Event.Target) == load<u64>(event, Event.Target + 3 * Event.Size)
+  );
+}
+
+/** G of four spikes of one pixel, which share the loads of D. */
+function four(event: usize, vectors: i32, runs: i32, ts: usize, ws: usize, delivered: usize, accumulate: i32): void {
+  if (!ASC_FEATURE_SIMD) {
+    for (let i = 0; i < 4; ++i, event += Event.Size) {
+      const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+      const g = dot(load<u32>(event, Event.Target), load<u32>(event, Event.Weight), vectors, runs, ts, ws);
+      store<f32>(place, accumulate ? load<f32>(place) + g : g);
+    }
+    return;
+  }
+  let t = load<u32>(event, Event.Target) as usize;
+  let p = load<u32>(event, Event.Weight) as usize;
+  let q = load<u32>(event, Event.Weight + Event.Size) as usize;
+  let r = load<u32>(event, Event.Weight + 2 * Event.Size) as usize;
+  let s = load<u32>(event, Event.Weight + 3 * Event.Size) as usize;
+  let ae = f32x4.splat(0);
+  let ao = ae;
+  let be = ae;
+  let bo = ae;
+  let ce = ae;
+  let co = ae;
+  let de = ae;
+  let df = ae;
+  ts -= (vectors as usize) << 4;
+  ws -= (vectors as usize) << 4;
+  do {
+    let n = vectors;
+    for (; n >= 2; n -= 2) {
+      const x = v128.load(t);
+      const y = v128.load(t, 16);
+      ae = f32x4.add(ae, f32x4.mul(v128.load(p), x));
+      be = f32x4.add(be, f32x4.mul(v128.load(q), x));
+      ce = f32x4.add(ce, f32x4.mul(v128.load(r), x));
+      de = f32x4.add(de, f32x4.mul(v128.load(s), x));
+      ao = f32x4.add(ao, f32x4.mul(v128.load(p, 16), y));
+      bo = f32x4.add(bo, f32x4.mul(v128.load(q, 16), y));
+      co = f32x4.add(co, f32x4.mul(v128.load(r, 16), y));
+      df = f32x4.add(df, f32x4.mul(v128.load(s, 16), y));
+      t += 32;
+      p += 32;
+      q += 32;
+      r += 32;
+      s += 32;
+    }
+    if (n) {
+      const x = v128.load(t);
+      ae = f32x4.add(ae, f32x4.mul(v128.load(p), x));
+      be = f32x4.add(be, f32x4.mul(v128.load(q), x));
+      ce = f32x4.add(ce, f32x4.mul(v128.load(r), x));
+      de = f32x4.add(de, f32x4.mul(v128.load(s), x));
+      t += 16;
+      p += 16;
+      q += 16;
+      r += 16;
+      s += 16;
+    }
+    t += ts;
+    p += ws;
+    q += ws;
+    r += ws;
+    s += ws;
+  } while (--runs);
+  const g = trees(f32x4.add(ae, ao), f32x4.add(be, bo), f32x4.add(ce, co), f32x4.add(de, df));
+  give(event, delivered, accumulate, f32x4.extract_lane(g, 0));
+  give(event + Event.Size, delivered, accumulate, f32x4.extract_lane(g, 1));
+  give(event + 2 * Event.Size, delivered, accumulate, f32x4.extract_lane(g, 2));
+  give(event + 3 * Event.Size, delivered, accumulate, f32x4.extract_lane(g, 3));
+}
+
+@inline
+function give(event: usize, delivered: usize, accumulate: i32, g: f32): void {
+  const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+  store<f32>(place, accumulate ? load<f32>(place) + g : g);
 }
 
 /** Σ w · D, and dw += D on the way. */

@@ -1,6 +1,7 @@
 // Kernels that are chosen by density give the same bits: events, lists, dense products; with SIMD and without.
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { BackwardFlags } from "../../assembly/abi.ts";
 import { type Source, Synapse } from "../../bench/kernels/synapse.ts";
 import {
   convGeometry,
@@ -12,12 +13,13 @@ import {
 import { compile } from "./compile.ts";
 
 const SOURCE = `
-export { fanoutForward } from "./assembly/synapse/fanout";
+export { fanoutBackward, fanoutForward } from "./assembly/synapse/fanout";
 export { sweepForward, sweepLists, sweepProduct } from "./assembly/synapse/sweep";
 export { gather, windowProduct } from "./assembly/synapse/window";
 `;
 
 interface Kernels {
+  fanoutBackward(fanout: number, flags: number, frame: number): void;
   fanoutForward(fanout: number, frame: number): void;
   sweepForward(fanout: number, steps: number, frame: number): void;
   sweepLists(fanout: number, steps: number, frame: number): void;
@@ -117,6 +119,51 @@ describe("kernels", () => {
         }
       },
     );
+    fc.assert(property, { numRuns: 60 });
+  });
+
+  it("of G, with the weight gradient on the way and without", () => {
+    const side = fc.integer({ min: 1, max: 6 });
+    const cases = fc.record({
+      channels: fc.integer({ min: 1, max: 12 }),
+      out: fc.integer({ min: 1, max: 20 }),
+      height: side,
+      width: side,
+      kernel: fc.integer({ min: 1, max: 3 }),
+      stride: fc.integer({ min: 1, max: 2 }),
+      density,
+      seed: fc.nat(),
+    });
+    const property = fc.property(cases, ({ channels, out, height, width, kernel, stride, density, seed }) => {
+      const padding = 1;
+      const from = new Layout({ channels, height, width }, true);
+      const rows = convolved(height, kernel, stride, padding);
+      const columns = convolved(width, kernel, stride, padding);
+      const geometry = convGeometry(
+        from,
+        new Layout({ channels: out, height: rows, width: columns }, true),
+        kernel,
+        stride,
+        padding,
+      );
+      const source: Source = { layout: from, steps: 1, kind: "bits" };
+      const found = [
+        BackwardFlags.Deliver,
+        BackwardFlags.Deliver | BackwardFlags.Accumulate,
+        BackwardFlags.Deliver | BackwardFlags.Weight,
+      ].map((flags) =>
+        [simd, scalar].map((core) => {
+          let delivered = new Float32Array();
+          currents(core, source, geometry, density, seed, (exports, synapse) => {
+            synapse.delivered.fill(0);
+            exports.fanoutBackward(synapse.fanout, flags, synapse.frame);
+            delivered = synapse.delivered.slice();
+          });
+          return new Int32Array(delivered.buffer);
+        }),
+      );
+      for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+    });
     fc.assert(property, { numRuns: 60 });
   });
 
