@@ -2,7 +2,7 @@
 //   --force      compile the core even when nothing in assembly/ changed
 //   --no-types   leave the declarations as they are
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle } from "esbuild";
@@ -129,6 +129,7 @@ async function buildJavaScript() {
     collect(await bundleLibrary(entries), packages);
     for (const [folder, query] of Object.entries(EDGES)) await bundleForEdge(entries, folder, query);
     await bundleOneFile();
+    await writeCommonJs([...Object.keys(entries), "bundle"]);
   }
   if (await exists(join(root, CLI))) collect(await bundleCli(), packages);
   else console.log(`skipped cli: no ${CLI}`);
@@ -228,6 +229,14 @@ async function bundleForEdge(entryPoints, folder, query) {
     plugins: [workerSource, moduleCores(query), afterEntry],
   });
   await removeStale(`dist/${folder}`, metafile);
+}
+
+/** For require(): the same modules, not a second copy of them, so that an error is of one class everywhere. */
+async function writeCommonJs(names) {
+  await mkdir(join(root, "dist/cjs"), { recursive: true });
+  await writeFile(join(root, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
+  for (const name of names)
+    await writeFile(join(root, `dist/cjs/${name}.js`), `module.exports = require("../${name}.js");\n`);
 }
 
 /** All of the default entry in one file, for a page without a bundler that is to fetch one. */
@@ -330,6 +339,12 @@ async function writeNotices(packages) {
 async function buildTypes() {
   const started = performance.now();
   await run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.types.json"]);
+  // Under the package.json of dist/cjs the same declarations are those of what require() gives.
+  await rm(join(root, "dist/cjs/types"), { recursive: true, force: true });
+  await cp(join(root, "dist/types"), join(root, "dist/cjs/types"), {
+    recursive: true,
+    filter: (path) => !path.endsWith(".tsbuildinfo"),
+  });
   console.log(`tsc: ${seconds(started)}`);
 }
 

@@ -34,7 +34,7 @@ export async function measure() {
   const { name, exports } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
   for (const [subpath, target] of Object.entries(exports)) {
     if (typeof target !== "object") continue;
-    const graph = await importsOf(target.default.slice(2));
+    const graph = await importsOf(target.import.default.slice(2));
     const files = closure(graph, [graph.entry]);
     const bound = { ".": BOUNDS.entry }[subpath];
     results.push(await sum(name + subpath.slice(1), files, bound));

@@ -34,13 +34,24 @@ describe("package.json", () => {
   });
 
   test("names files that exist, types before code", () => {
-    const targets = Object.values(manifest.exports).flatMap((target) => {
-      if (typeof target === "string") return [target];
-      expect(Object.keys(target)).toEqual(["types", "default"]);
-      return Object.values(target);
-    });
+    const targets: string[] = [];
+    const visit = (target: object | string): void => {
+      if (typeof target === "string") targets.push(target);
+      else {
+        if ("types" in target) expect(Object.keys(target)[0]).toBe("types");
+        Object.values(target).forEach(visit);
+      }
+    };
+    visit(manifest.exports);
     for (const target of [...targets, ...Object.values(manifest.bin)]) {
       expect(existsSync(at(target)), target).toBe(true);
+    }
+  });
+
+  test("asks for CDN workers first, then for Deno and Bun, which take node's files too", () => {
+    const conditions = ["types", "workerd", "edge-light", "deno", "bun", "node", "default"];
+    for (const subpath of [".", "./data", "./io"] as const) {
+      expect(Object.keys(manifest.exports[subpath].import)).toEqual(conditions);
     }
   });
 
@@ -63,7 +74,7 @@ describe("what is packed", () => {
     expect(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]).toEqual(expect.arrayContaining(papers));
     for (const path of files.filter((path) => path.startsWith("dist/"))) {
       expect(path).toMatch(
-        /^dist\/(types\/.*\.d\.ts|((chunks|workerd|edge-light)\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
+        /^dist\/((cjs\/)?types\/.*\.d\.ts|cjs\/package\.json|((chunks|workerd|edge-light|cjs)\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
       );
     }
   });

@@ -44,7 +44,8 @@ export async function methodOf<D extends MethodDescriptor>(descriptor: D): Promi
   try {
     return (await METHODS[kind]()) as Method<D>;
   } catch (cause) {
-    throw new MissingError("method", `the package's file of the method ${kind} cannot be loaded: ${cause}`, {
+    const hint = "a service worker cannot load files on demand, and needs spikegrad/bundle";
+    throw new MissingError("method", `the package's file of ${kind} cannot be loaded (${cause}); ${hint}`, {
       cause,
     });
   }

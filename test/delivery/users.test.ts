@@ -1,0 +1,350 @@
+// The package as packed and installed, used as its users do: by require, through bundlers, in pages and workers, at the edge. A
+// trained file is loaded everywhere, and its answers are Node's, bit for bit.
+import { execFile, spawn } from "node:child_process";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { build as esbuild } from "esbuild";
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { Installation } from "../../scripts/lib/delivery.mjs";
+import { findRuntimes, loadPlaywright } from "../../scripts/runtimes.mjs";
+
+const execute = promisify(execFile);
+const here = fileURLToPath(new URL(".", import.meta.url));
+const tool = (path: string) => join(here, "node_modules", path);
+
+interface Found {
+  answers?: number[];
+  error?: { name: string; code?: string; message: string };
+}
+
+let installation: Installation;
+let runtimes: Awaited<ReturnType<typeof findRuntimes>>;
+let answers: number[];
+let browser: Awaited<ReturnType<Awaited<ReturnType<typeof loadPlaywright>>["chromium"]["launch"]>>;
+const at = (path: string) => join(installation.folder, path);
+
+beforeAll(async () => {
+  const files = await readdir(join(here, "users"));
+  installation = await Installation.make(files.map((file) => join(here, "users", file)));
+  runtimes = await findRuntimes();
+  answers = await installation.run("node", process.execPath, "make-model.mjs");
+  if ("path" in runtimes.chromium) {
+    const playwright = await loadPlaywright();
+    const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
+    browser = await playwright.chromium.launch({ executablePath: runtimes.chromium.path, args });
+  }
+}, 300_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await installation?.remove();
+});
+
+/** Skips, saying why, where a runtime is missing; in continuous integration, fails. */
+function need(name: keyof typeof runtimes, context: TestContext): string {
+  const runtime = runtimes[name];
+  if ("path" in runtime) return runtime.path;
+  if (process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1")
+    throw new Error(`${name} is required: ${runtime.missing}`);
+  return context.skip(runtime.missing);
+}
+
+test("the answers are those of a trained network", () => {
+  expect(answers).toHaveLength(24 * 4);
+  expect(new Set(answers).size).toBeGreaterThan(4);
+});
+
+describe("package.json", () => {
+  test("has nothing that publint finds fault with", async () => {
+    const { publint } = await import(pathToFileURL(tool("publint/src/index-node.js")).href);
+    const { messages } = await publint({
+      pkgDir: at("node_modules/spikegrad"),
+      pack: false,
+      level: "suggestion",
+    });
+    expect(messages).toEqual([]);
+  });
+
+  test("gives TypeScript the types of what it gives at run time", async () => {
+    const archive = (await readdir(installation.folder)).find((file) => file.endsWith(".tgz")) ?? "";
+    const cores = ["./spikegrad.wasm", "./spikegrad.scalar.wasm"];
+    const { stdout } = await execute(
+      process.execPath,
+      [
+        tool("@arethetypeswrong/cli/dist/index.js"),
+        at(archive),
+        "--profile",
+        "node16",
+        "--format",
+        "json",
+        "--exclude-entrypoints",
+        ...cores,
+      ],
+      { maxBuffer: 1 << 24 },
+    );
+    const { analysis } = JSON.parse(stdout);
+    // TypeScript's way before Node had exports is of no use to this package.
+    expect(
+      analysis.problems.filter((found: { resolutionKind: string }) => found.resolutionKind !== "node10"),
+    ).toEqual([]);
+    expect(Object.keys(analysis.entrypoints)).toContain("./io");
+  });
+});
+
+test("Node takes it by require(), and errors are of one class with those of import", async () => {
+  expect(await installation.run("node", process.execPath, "required.cjs")).toEqual({
+    same: true,
+    bits: answers,
+  });
+});
+
+describe("Chromium, built with", () => {
+  test("esbuild, in parts", async (context) => {
+    need("chromium", context);
+    await esbuildInto("built/esbuild", ["page.mjs"], { splitting: true });
+    expect(await inPage("built/esbuild", "page.html")).toEqual({ answers });
+  });
+
+  test("Vite", async (context) => {
+    need("chromium", context);
+    const { build } = await import("vite");
+    await mkdir(at("vite"), { recursive: true });
+    const html = (await readFile(at("page.html"), "utf8")).replace("./page.js", "../page.mjs");
+    await writeFile(at("vite/page.html"), html);
+    await build({
+      root: installation.folder,
+      configFile: false,
+      logLevel: "error",
+      build: { outDir: at("built/vite"), target: "es2022", rollupOptions: { input: at("vite/page.html") } },
+    });
+    expect(await inPage("built/vite", "vite/page.html")).toEqual({ answers });
+  });
+
+  test("webpack", async (context) => {
+    need("chromium", context);
+    const { default: webpack } = await import(pathToFileURL(tool("webpack/lib/index.js")).href);
+    const compiler = webpack({
+      mode: "production",
+      context: installation.folder,
+      entry: at("page.mjs"),
+      output: { path: at("built/webpack"), filename: "page.js" },
+      performance: false,
+    });
+    const stats: { compilation: { errors: unknown[]; warnings: unknown[] } } = await promisify(
+      compiler.run.bind(compiler),
+    )();
+    expect([stats.compilation.errors, stats.compilation.warnings]).toEqual([[], []]);
+    await copyFile(at("page.html"), at("built/webpack/page.html"));
+    expect(await inPage("built/webpack", "page.html")).toEqual({ answers });
+  });
+});
+
+describe("Chromium, without a bundler:", () => {
+  test("one file in a plain script", async (context) => {
+    need("chromium", context);
+    expect(await inPage(".", "one-file.html")).toEqual({ answers });
+  });
+
+  test("a page with cross-origin isolation", async (context) => {
+    need("chromium", context);
+    const isolated = {
+      "Cross-Origin-Opener-Policy": "same-origin",
+      "Cross-Origin-Embedder-Policy": "require-corp",
+    };
+    expect(await inPage(".", "one-file.html", isolated)).toEqual({ answers });
+    expect(await inPage(".", "one-file.html", isolated, "({ isolated: crossOriginIsolated })")).toEqual({
+      isolated: true,
+    });
+  });
+
+  test("a policy of 'self' and 'wasm-unsafe-eval'", async (context) => {
+    need("chromium", context);
+    const policy = {
+      "Content-Security-Policy":
+        "default-src 'none'; connect-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
+    };
+    expect(await inPage(".", "one-file.html", policy)).toEqual({ answers });
+  });
+
+  test("a policy without 'wasm-unsafe-eval' is named in the error", async (context) => {
+    need("chromium", context);
+    const policy = { "Content-Security-Policy": "default-src 'none'; connect-src 'self'; script-src 'self'" };
+    const { error } = await inPage(".", "one-file.html", policy);
+    expect(error).toMatchObject({ name: "MissingError", code: "ERR_MISSING" });
+    expect(error?.message).toContain("'wasm-unsafe-eval'");
+  });
+});
+
+describe("Chromium, in the background:", () => {
+  const ask = (get: string) => `(async () => {
+    const bytes = new Uint8Array(await (await fetch("/trained.safetensors")).arrayBuffer());
+    return await new Promise(async (resolve, reject) => {
+      ${get}
+    });
+  })()`;
+  const serviceWorker = ask(`
+    navigator.serviceWorker.addEventListener("message", ({ data }) => resolve(data));
+    await navigator.serviceWorker.register("./worker.js", { type: "module" });
+    (await navigator.serviceWorker.ready).active.postMessage(bytes);`);
+
+  test("a web worker", async (context) => {
+    need("chromium", context);
+    await esbuildInto("built/worker", ["worker.mjs"], { splitting: true });
+    const worker = ask(`
+      const worker = new Worker("./worker.js", { type: "module" });
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = ({ message }) => reject(new Error(message));
+      worker.postMessage(bytes);`);
+    expect(await inPage("built/worker", "page.html", {}, worker)).toEqual({ answers });
+  });
+
+  test("a service worker, in one file", async (context) => {
+    need("chromium", context);
+    await esbuildInto("built/service", ["worker.mjs"], { splitting: false });
+    expect(await inPage("built/service", "page.html", {}, serviceWorker)).toEqual({ answers });
+  });
+
+  test("a service worker in parts says that it needs one file", async (context) => {
+    need("chromium", context);
+    await esbuildInto("built/parts", ["worker.mjs"], { splitting: true });
+    const { error } = await inPage("built/parts", "page.html", {}, serviceWorker);
+    expect(error).toMatchObject({ name: "MissingError", code: "ERR_MISSING" });
+    expect(error?.message).toContain("spikegrad/bundle");
+  });
+});
+
+test("a CDN worker, in workerd", async (context) => {
+  await bundleForWorkerd("edge.mjs", "built/workerd");
+  const worker = await startWorkerd(at("built/workerd"), context);
+  try {
+    const response = await fetch(worker.url, {
+      method: "POST",
+      body: await readFile(at("trained.safetensors")),
+    });
+    expect(await response.json()).toMatchObject({ answers, sameErrors: true });
+  } finally {
+    worker.stop();
+  }
+});
+
+// ---- helpers
+
+async function esbuildInto(folder: string, entries: string[], option: { splitting: boolean }): Promise<void> {
+  await esbuild({
+    absWorkingDir: installation.folder,
+    entryPoints: entries,
+    outdir: at(folder),
+    bundle: true,
+    format: "esm",
+    logLevel: "error",
+    ...option,
+  });
+  await copyFile(at("page.html"), at(`${folder}/page.html`));
+}
+
+/** What a page comes to: what its script leaves in `answers`, or an expression of one's own. */
+async function inPage(
+  folder: string,
+  page: string,
+  headers: Readonly<Record<string, string>> = {},
+  expression = "globalThis.answers",
+): Promise<Found> {
+  const types: Record<string, string> = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+  };
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const file = pathname === "/trained.safetensors" ? at(pathname) : at(join(folder, pathname));
+    const body = await readFile(file).catch(() => undefined);
+    response.writeHead(body ? 200 : 404, {
+      ...headers,
+      "Content-Type": types[extname(pathname)] ?? "application/octet-stream",
+    });
+    response.end(body);
+  });
+  await new Promise<void>((listening) => server.listen(0, "localhost", listening));
+  const context = await browser.newContext();
+  try {
+    const tab = await context.newPage();
+    await tab.goto(`http://localhost:${(server.address() as AddressInfo).port}/${page}`);
+    return (await tab.evaluate(expression)) as Found;
+  } finally {
+    await context.close();
+    server.close();
+  }
+}
+
+/** As the bundler of a CDN does: one script, the cores beside it as modules. */
+async function bundleForWorkerd(entry: string, folder: string): Promise<void> {
+  await esbuild({
+    absWorkingDir: installation.folder,
+    entryPoints: { worker: entry },
+    outdir: at(folder),
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker"],
+    logLevel: "error",
+    plugins: [
+      {
+        name: "cores-as-modules",
+        setup(build) {
+          build.onResolve({ filter: /\.wasm$/ }, async ({ path, resolveDir }) => {
+            const name = path.split("/").pop() ?? "";
+            await mkdir(at(folder), { recursive: true });
+            await copyFile(join(resolveDir, path), at(join(folder, name)));
+            return { path: name, external: true };
+          });
+        },
+      },
+    ],
+  });
+}
+
+/** Starts the real runtime on the files of a folder; an address, and a way to end it. */
+async function startWorkerd(folder: string, context: TestContext): Promise<{ url: string; stop(): void }> {
+  const platform = `${process.platform}-${process.arch === "x64" ? "64" : process.arch}`;
+  const program = tool(`@cloudflare/workerd-${platform}/bin/workerd`);
+  const missing = await execute(program, ["--version"]).then(
+    () => undefined,
+    () => `no workerd for ${platform} in test/delivery/node_modules`,
+  );
+  if (missing !== undefined) {
+    if (process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1") throw new Error(missing);
+    return context.skip(missing);
+  }
+  const cores = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
+  const modules = [
+    '(name = "worker.js", esModule = embed "worker.js")',
+    ...cores.map((file) => `(name = "${file}", wasm = embed "${file}")`),
+  ];
+  const config = `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = .worker)],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")]
+);
+const worker :Workerd.Worker = (modules = [${modules.join(", ")}], compatibilityDate = "2026-01-01");
+`;
+  await writeFile(join(folder, "config.capnp"), config);
+  const child = spawn(program, ["serve", "config.capnp", "--control-fd=3"], {
+    cwd: folder,
+    stdio: ["ignore", "inherit", "inherit", "pipe"],
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    let text = "";
+    child.stdio[3]?.on("data", (part: Buffer) => {
+      text += part;
+      const line = text.split("\n").find((found) => found.includes('"listen"'));
+      if (line) resolve(JSON.parse(line).port);
+    });
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`workerd ended with ${code}`)));
+  });
+  return { url: `http://127.0.0.1:${port}/`, stop: () => child.kill() };
+}
