@@ -63,10 +63,13 @@ const LIBRARY = {
 const afterEntry = {
   name: "after-entry",
   setup(build) {
-    build.onLoad({ filter: /[\\/]src[\\/].*(-model|normalize|gradient-check)\.ts$/ }, async ({ path }) => ({
-      contents: `${await readFile(path, "utf8")}\nexport { createNetwork as _ } from ${JSON.stringify(join(root, ENTRIES.index.source))};`,
-      loader: "ts",
-    }));
+    build.onLoad(
+      { filter: /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold)\.ts$/ },
+      async ({ path }) => ({
+        contents: `${await readFile(path, "utf8")}\nexport { createNetwork as _ } from ${JSON.stringify(join(root, ENTRIES.index.source))};`,
+        loader: "ts",
+      }),
+    );
   },
 };
 

@@ -15,7 +15,6 @@ import {
   type PredictOptions,
   predict,
 } from "./evaluation.ts";
-import { foldNorms } from "./fold.ts";
 import type { GradientCheck, GradientCheckOptions } from "./gradient-check.ts";
 import { differentiate, type Forward, type GradientOptions, type Gradients } from "./gradients.ts";
 import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
@@ -514,6 +513,7 @@ export class Network {
    * @throws MemoryError if its parameters do not fit
    */
   async foldBatchNorm(): Promise<Network> {
+    const { foldNorms } = await import("./fold.ts");
     this.#runner.requireIdle("foldBatchNorm");
     const { description, values } = foldNorms(this.description, this.parameters);
     const { build, module } = this.#runner.engine;

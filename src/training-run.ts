@@ -3,7 +3,7 @@ import type { Lowered } from "./core/engine.ts";
 import { size } from "./core/geometry.ts";
 import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
-import { couldOverflow, diagnose, largestInput } from "./diagnosis.ts";
+
 import { NonFiniteError } from "./errors.ts";
 import { evaluate } from "./evaluation.ts";
 import { readRecords } from "./gradients.ts";
@@ -12,6 +12,7 @@ import type { Purpose } from "./methods/method.ts";
 import type { TrainingPosition, TrainingSettings } from "./model-file.ts";
 import { OptimizerState } from "./optimizer.ts";
 import { scheduleFactor } from "./optimizers.ts";
+import { couldOverflow, largestInput } from "./overflow.ts";
 import type { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
 import { rateScales } from "./training-settings.ts";
@@ -239,7 +240,7 @@ export class TrainingRun {
         epoch,
         bypass: this.settings.bypassNeurons,
       };
-      const fault = this.#watches() ? await diagnose(runner, suspect, true) : undefined;
+      const fault = this.#watches() ? await (await diagnosis()).diagnose(runner, suspect, true) : undefined;
       runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
       try {
         await runner.run(lowered);
@@ -257,7 +258,8 @@ export class TrainingRun {
         if (!(error instanceof NonFiniteError)) throw error;
         before?.restore();
         if (this.settings.onNonFinite === "throw") {
-          const found = fault === undefined ? await diagnose(runner, suspect, false) : undefined;
+          const found =
+            fault === undefined ? await (await diagnosis()).diagnose(runner, suspect, false) : undefined;
           if (found === undefined) throw error;
           throw new NonFiniteError(unfit(where, found), { value: error.value, cause: error });
         }
@@ -373,4 +375,9 @@ export class TrainingRun {
 
 function unfit(where: string, found: string): string {
   return `${where}, ${found}; the parameters are those before this step`;
+}
+
+/** Rarely needed, so fetched when it is. */
+function diagnosis(): Promise<typeof import("./diagnosis.ts")> {
+  return import("./diagnosis.ts");
 }

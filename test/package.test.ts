@@ -74,7 +74,7 @@ describe("what is packed", () => {
     expect(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]).toEqual(expect.arrayContaining(papers));
     for (const path of files.filter((path) => path.startsWith("dist/"))) {
       expect(path).toMatch(
-        /^dist\/((cjs\/)?types\/.*\.d\.ts|cjs\/package\.json|((chunks|workerd|edge-light|cjs)\/)?[\w-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
+        /^dist\/((cjs\/)?types\/.*\.d\.ts|cjs\/package\.json|((chunks|workerd|edge-light|cjs)\/)?[\w.-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
       );
     }
   });

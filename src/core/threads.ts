@@ -47,14 +47,7 @@ interface NodeProcess {
 export async function nodeModule<T>(name: string): Promise<T | undefined> {
   const { process } = globalThis as { process?: NodeProcess };
   if (process?.versions?.node === undefined) return undefined;
-  const found = process.getBuiltinModule?.(name);
-  if (found !== undefined) return found as T;
-  if (process.getBuiltinModule !== undefined) return undefined;
-  try {
-    return (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as T;
-  } catch {
-    return undefined;
-  }
+  return process.getBuiltinModule?.(name) as T | undefined;
 }
 
 /** Checks `threads` as it came from outside. */

@@ -71,7 +71,7 @@ describe("package.json", () => {
 
   test("gives TypeScript the types of what it gives at run time", async () => {
     const archive = (await readdir(installation.folder)).find((file) => file.endsWith(".tgz")) ?? "";
-    const cores = ["./spikegrad.wasm", "./spikegrad.scalar.wasm"];
+    const untyped = ["./spikegrad.wasm", "./spikegrad.scalar.wasm", "./spikegrad.threads.wasm", "./worker"];
     const { stdout } = await execute(
       process.execPath,
       [
@@ -82,7 +82,7 @@ describe("package.json", () => {
         "--format",
         "json",
         "--exclude-entrypoints",
-        ...cores,
+        ...untyped,
       ],
       { maxBuffer: 1 << 24 },
     );
@@ -319,7 +319,7 @@ async function startWorkerd(folder: string, context: TestContext): Promise<{ url
     if (process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1") throw new Error(missing);
     return context.skip(missing);
   }
-  const cores = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
+  const untyped = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
   const modules = [
     '(name = "worker.js", esModule = embed "worker.js")',
     ...cores.map((file) => `(name = "${file}", wasm = embed "${file}")`),
