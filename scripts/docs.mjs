@@ -14,7 +14,7 @@ if (!existsSync(join(folder, "node_modules/typedoc"))) {
   run("npm", ["ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 const { exports } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-const sources = Object.values(exports).map(typesOf).filter(Boolean);
+const sources = [...new Set(Object.values(exports).map(typesOf).filter(Boolean))];
 const entries = sources.flatMap((types) => [
   "--entryPoints",
   join(root, types.replace("dist/types/", "").replace(/\.d\.ts$/, ".ts")),

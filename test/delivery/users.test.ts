@@ -319,7 +319,7 @@ async function startWorkerd(folder: string, context: TestContext): Promise<{ url
     if (process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1") throw new Error(missing);
     return context.skip(missing);
   }
-  const untyped = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
+  const cores = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
   const modules = [
     '(name = "worker.js", esModule = embed "worker.js")',
     ...cores.map((file) => `(name = "${file}", wasm = embed "${file}")`),
