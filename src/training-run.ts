@@ -3,7 +3,6 @@ import type { Lowered } from "./core/engine.ts";
 import { size } from "./core/geometry.ts";
 import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
-
 import { NonFiniteError } from "./errors.ts";
 import { evaluate } from "./evaluation.ts";
 import { readRecords } from "./gradients.ts";
