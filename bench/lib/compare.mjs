@@ -17,7 +17,8 @@ import { startPeer } from "./peer.mjs";
 export async function compare({ library, io }, name, workload, modes, settings) {
   const { threads, say } = settings;
   const ours = await Ours.create(library, workload, threads);
-  if (ours.threads !== threads) say(`${name}: ours has no ${threads} threads and runs on ${ours.threads}`);
+  if (ours.threads !== threads)
+    say(`${name}: ours runs on ${ours.threads} of ${threads} threads: ${ours.reason}`);
   const peers = [];
   const folder = await mkdtemp(join(tmpdir(), "spikegrad-bench-"));
   try {

@@ -8,8 +8,9 @@ export class Ours {
   static async create(library, workload, threads) {
     const ours = new Ours();
     ours.batch = workload.batch;
-    ours.#network = await create(library, { ...workload.network(library), seed: 1 }, threads);
-    ours.threads = ours.#network.threads ?? 1;
+    ours.#network = await library.createNetwork({ ...workload.network(library), seed: 1, threads });
+    ours.reason = ours.#network.threads.reason;
+    ours.threads = ours.#network.threads.count;
     ours.#data = workload.data(workload.batch);
     ours.#first = ours.#sample(1);
     const steps = ours.#network.fit(ours.#data, {
@@ -67,17 +68,6 @@ export class Ours {
   async close() {
     await this.#steps.return?.();
     this.#network.dispose();
-  }
-}
-
-/** On as many threads as asked, on one where the library has no choice. */
-async function create(library, options, threads) {
-  if (threads === 1) return library.createNetwork(options);
-  try {
-    return await library.createNetwork({ ...options, threads });
-  } catch (error) {
-    if (!String(error.argument).endsWith("threads")) throw error;
-    return library.createNetwork(options);
   }
 }
 
