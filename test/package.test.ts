@@ -55,6 +55,15 @@ describe("package.json", () => {
     }
   });
 
+  test("is what jsr.json says too", async () => {
+    const jsr = JSON.parse(await readFile(at("jsr.json"), "utf8"));
+    expect([jsr.version, jsr.license]).toEqual([manifest.version, manifest.license]);
+    for (const [subpath, file] of Object.entries(jsr.exports)) {
+      expect(manifest.exports).toHaveProperty([subpath, "import", "default"], file);
+    }
+    expect(Object.keys(jsr.exports)).toEqual([".", "./data", "./data/node", "./io"]);
+  });
+
   const locks = ["package-lock.json", "bench/chart/package-lock.json", "bench/peers/package-lock.json"];
   test.each(locks.filter((file) => existsSync(at(file))))("%s holds no addresses", async (file) => {
     const lock = JSON.parse(await readFile(at(file), "utf8"));
