@@ -28,6 +28,7 @@ import {
   type Tensor,
 } from "spikegrad";
 import { describe, expect, it } from "vitest";
+import { check } from "../kept.ts";
 import { twin } from "./bpsta-twin.ts";
 import { generator } from "./cases.ts";
 import { bits, bitsOf, dataset, drain, failure } from "./support.ts";
@@ -201,8 +202,10 @@ describe("random networks", () => {
   const seen = { compared: 0, skipped: 0, spikes: 0, bypassed: 0 };
 
   it("agree with the equations; both builds give the same bits", async () => {
-    await fc.assert(
-      fc.asyncProperty(anyCase, async (c) => {
+    await check(
+      "bpsta",
+      anyCase,
+      async (c) => {
         const { network, frames, labels, masks, found } = await run(c, "simd");
         const scalar = await run(c, "scalar");
         for (const group of ["gradients", "statistics", "records"] as const)
@@ -236,7 +239,7 @@ describe("random networks", () => {
         );
         for (const [name, tensor] of Object.entries(wanted.tensors))
           expect(relative(all[name].data, tensor, 0.1 * largest + 1e-9), name).toBeLessThanOrEqual(1e-4);
-      }),
+      },
       { numRuns: RUNS },
     );
     expect(seen.compared).toBeGreaterThan(RUNS / 3);

@@ -25,6 +25,7 @@ import {
   surrogate,
 } from "spikegrad";
 import { describe, expect, it } from "vitest";
+import { check } from "../kept.ts";
 import { generator } from "./cases.ts";
 import { bits, bitsOf, dataset, drain, failure } from "./support.ts";
 import { neuronsOf, type TwinAnswer, type TwinSettings, type TwinStage, twin } from "./surrogate-twin.ts";
@@ -227,8 +228,10 @@ function twinsOf({ network, labels, masks, frames }: Prepared, settings: TwinSet
 
 describe("surrogate", () => {
   it("computes what a plain reading of its equations does, with the same bits in both builds", async () => {
-    await fc.assert(
-      fc.asyncProperty(anyCase, async (c) => {
+    await check(
+      "surrogate",
+      anyCase,
+      async (c) => {
         const prepared = await prepare(c, "simd");
         const { network, inputs, labels, masks } = prepared;
         const answers = twinsOf(prepared, settingsOf(c, false));
@@ -295,7 +298,7 @@ describe("surrogate", () => {
         expect(bitsOf(Object.entries(twice.gradients))).toEqual(bitsOf(Object.entries(found.gradients)));
         network.dispose();
         other.network.dispose();
-      }),
+      },
       { numRuns: RUNS },
     );
   });

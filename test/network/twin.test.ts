@@ -1,7 +1,7 @@
 // The core against a second, plain reading of the method's equations (twin.ts), on random networks.
-import fc from "fast-check";
 import type { Gradients, Network, Tensor } from "spikegrad";
 import { describe, expect, it } from "vitest";
+import { check } from "../kept.ts";
 import { anyCase, type Case, type Prepared, prepare, trainOf } from "./cases.ts";
 import { backward, type Forward, forward, type Stage, squaredError, stagesOf } from "./twin.ts";
 
@@ -68,8 +68,10 @@ describe("random networks", () => {
   const seen = { spikes: 0, silent: 0, all: 0, compared: 0, skipped: 0 };
 
   it("agree with the equations: spikes and membranes bit for bit, gradients to 1e-4; both builds give the same bits", async () => {
-    await fc.assert(
-      fc.asyncProperty(anyCase, async (c) => {
+    await check(
+      "lee",
+      anyCase,
+      async (c) => {
         const simd = await run(c, "simd");
         const scalar = await run(c, "scalar");
         const { twin, weights, inputs, labels, masks, found, network } = simd;
@@ -103,7 +105,7 @@ describe("random networks", () => {
           expect(relative(found.gradients[name].data, wanted), name).toBeLessThanOrEqual(1e-4);
         }
         dispose(network, scalar.network);
-      }),
+      },
       { numRuns: RUNS },
     );
     // The cases must have been worth the while.
