@@ -206,6 +206,10 @@ const ENCODERS = { poisson, spikes, direct, latency, times, firstSpike } as cons
 /** Checks a descriptor that came from outside. */
 export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
   const kinds = Object.keys(ENCODERS) as (keyof typeof ENCODERS)[];
+  if (typeof encoder !== "object" || encoder === null) {
+    const known = kinds.map((kind) => `${kind}()`).join(", ");
+    throw new ArgumentError("encoder", encoder, `an encoder: what one of ${known} gives`);
+  }
   const kind = choice("encoder.kind", encoder?.kind, kinds);
   const { kind: _, ...rest } = encoder;
   return ENCODERS[kind](rest as never);

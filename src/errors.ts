@@ -187,11 +187,13 @@ export function show(value: unknown): string {
   let text: string;
   if (typeof value === "string") text = JSON.stringify(value);
   else if (typeof value === "bigint") text = `${value}n`;
-  else if (typeof value === "function") text = `function ${value.name || "(anonymous)"}`;
+  else if (typeof value === "function") text = "a function";
   else if (ArrayBuffer.isView(value)) text = `${value.constructor.name} of ${value.byteLength} bytes`;
   else if (typeof value === "object" && value !== null) {
     try {
       text = JSON.stringify(value) ?? String(value);
+      // What has nothing to show says what it is.
+      if (text === "{}") text = Object.prototype.toString.call(value).replace("[object Object]", "{}");
     } catch {
       text = Object.prototype.toString.call(value);
     }

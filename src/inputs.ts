@@ -78,8 +78,10 @@ export function checkRange(argument: string, samples: Samples, encoder: EncoderD
     const x = values[i];
     if (encoder.kind === "times" && x === Number.POSITIVE_INFINITY) continue;
     if (Number.isFinite(x) && (!bounded || (x >= low && x <= 1))) continue;
-    const hint =
-      encoder.kind === "poisson" && !signed ? "; poisson({ signed: true }) takes negative ones" : "";
+    let hint = "";
+    if (x < 0 && encoder.kind === "poisson" && !signed)
+      hint = "; poisson({ signed: true }) takes negative ones";
+    if (x > 1) hint = "; values up to 255 are bytes: divide by 255, or give a Uint8Array";
     const range = bounded
       ? `a number from ${low} to 1${hint}`
       : `a finite number${encoder.kind === "times" ? ", or Infinity for no spike" : ""}`;

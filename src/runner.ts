@@ -238,15 +238,22 @@ export class Runner {
 
   checkLabels(argument: string, labels: ArrayLike<number>, count: number): void {
     if (typeof labels !== "object" || labels === null || labels.length !== count) {
+      const oneHot =
+        labels?.length === count * this.classes ? ": the number of the class, no one-hot row" : "";
       throw new ArgumentError(
         argument,
         labels?.length === undefined ? labels : `${labels.length} labels`,
-        `${count} labels, one a sample`,
+        `${count} labels, one a sample${oneHot}`,
       );
     }
     for (let i = 0; i < count; i++) {
       if (!Number.isInteger(labels[i]) || labels[i] < 0 || labels[i] >= this.classes) {
-        throw new ArgumentError(`${argument}[${i}]`, labels[i], `a class from 0 to ${this.classes - 1}`);
+        const more = labels[i] >= this.classes ? `: the network has ${this.classes}, counted from 0` : "";
+        throw new ArgumentError(
+          `${argument}[${i}]`,
+          labels[i],
+          `a class from 0 to ${this.classes - 1}${more}`,
+        );
       }
     }
   }

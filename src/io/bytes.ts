@@ -19,7 +19,14 @@ export function isUint8Array(value: unknown): value is Uint8Array {
  * @throws ArgumentError if `value` is something else, an `ArrayBuffer` included.
  */
 export function requireBytes(value: unknown, argument: string): asserts value is Uint8Array {
-  if (!isUint8Array(value)) throw new ArgumentError(argument, value, "a Uint8Array");
+  if (isUint8Array(value)) return;
+  const hints: Readonly<Record<string, string>> = {
+    ArrayBuffer: ": new Uint8Array(buffer) makes one of it",
+    Promise: ": await it first",
+    Response: ": new Uint8Array(await response.arrayBuffer()) makes one of it",
+    String: ": the contents of the file, not its name",
+  };
+  throw new ArgumentError(argument, value, `a Uint8Array${hints[tagOf(value)] ?? ""}`);
 }
 
 /**

@@ -37,7 +37,13 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   }
   const headerLength = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   if (headerLength > MAX_HEADER_BYTES) {
-    throw new FormatError("safetensors header length", headerLength, `at most ${MAX_HEADER_BYTES} bytes`);
+    const page =
+      bytes[0] === 0x3c ? "; these bytes are text, perhaps the page of a server that has no such file" : "";
+    throw new FormatError(
+      "safetensors header length",
+      headerLength,
+      `at most ${MAX_HEADER_BYTES} bytes${page}`,
+    );
   }
   const dataStart = LENGTH_BYTES + Number(headerLength);
   if (dataStart > bytes.length) {
