@@ -26,6 +26,8 @@ export const enum Op {
   ForShare, // body; samples of the batch, ascending, each rank a share of them
   RankZero, // body; rank 0 alone runs it
   Barrier, // no rank goes on before all are here
+  ForGroups, // body, samples a group; groups of neighbouring samples of the block, ascending
+  ForLanes, // body; samples of the group, ascending; to views the place in the group stands for the block
   // encode
   PoissonSetup, // see encode/poisson.ts
   PoissonStep,
@@ -135,7 +137,9 @@ export const enum Frame {
   Events = 20, // address of the rank's event list
   Control = 24, // address of the control record
   Team = 28, // address of the team record
-  Size = 32,
+  GroupFirst = 32, // first sample of the group
+  GroupEnd = 36,
+  Size = 40,
 }
 
 /** What the ranks of a program share, all of it atomic; the wrapper sets it to 0 before they start. */
@@ -612,23 +616,24 @@ export const enum Decolle {
   Size = 112,
 }
 
-/** All steps of a dense layer of `decolle` for one sample whose input is plain spikes. */
+/** All steps of a dense layer of `decolle` for the samples of a group, whose input is plain spikes. */
 export const enum DecolleDense {
   Neuron = 0, // decolle record with filtered currents
   Activity = 4, // activity record of the input: bits without amplitude
   Weight = 8, // view
   Stride = 12, // bytes between the weights of two inputs
   Steps = 16,
-  List = 20, // view of scratch: row offsets of the spikes of as many steps as it holds
+  List = 20, // view of scratch, a lane apart: row offsets of the spikes of as many steps as it holds
   ListBytes = 24, // at least four an input
-  Starts = 28, // view of scratch: DENSE_STEPS + 1 addresses in it
+  Starts = 28, // view of scratch, a lane apart: [steps done, steps in the list, DENSE_STEPS + 1 addresses in it]
   Outputs = 32, // real outputs
   Operations = 36, // view of the u64 that counts operations, or 0
-  Size = 40,
+  Currents = 40, // view of scratch: f32 [DENSE_STEPS][32]
+  Size = 44,
 }
 
 /** Most steps that a dense layer takes between two looks at its input. */
-export const DENSE_STEPS = 256;
+export const DENSE_STEPS = 128;
 
 /** A layer's own loss through its readout. */
 export const enum Local {
@@ -663,15 +668,23 @@ export const enum Poisson {
   RowLength = 8,
   RowWords = 12,
   Input = 16, // view: f32 [count]
-  Limits = 20, // view: i32 [count padded to 16], spike where the 31-bit random number is <= limit
+  Groups = 20, // view: [end of the list, padded to 16 bytes], then groups
   Bits = 24, // view
   Amplitude = 28, // view of the signs, or 0
-  Scratch = 32, // view: compact bits
+  Scratch = 32, // view: sixteen random words
   Gain = 36, // f32
   Key0 = 40,
   Key1 = 44,
   Spikes = 48, // view of a u32
   Size = 52,
+}
+
+/** Four counters of random numbers and their sixteen inputs, word by word: that of lane l and word w at 4 w + l. */
+export const enum PoissonGroup {
+  Counters = 0, // u32 [4]
+  Limits = 16, // i32 [16]: spike where the 31-bit random number is <= limit
+  Places = 80, // u32 [16]: bit in the step's bits
+  Size = 144,
 }
 
 export const enum Latency {

@@ -53,7 +53,7 @@ import { routeBackward, routeForward } from "./synapse/route";
 import { sweepBackward, sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
 import { barrier, goOn, nextBlock } from "./team";
-import { at, endOfShare, endSample, firstOfShare, firstSample } from "./view";
+import { at, endOfShare, endSample, enterLane, firstOfShare, firstSample } from "./view";
 
 @inline
 function operand(pc: usize, index: usize): usize {
@@ -161,6 +161,33 @@ export function execute(pc: usize, end: usize, frame: usize): void {
       case Op.Barrier:
         barrier(frame);
         break;
+      case Op.ForGroups: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const size = operand(pc, 1) as u32;
+        const block = load<u32>(frame, Frame.Block);
+        const last = endSample(frame);
+        for (let first = firstSample(frame); first < last; first += size) {
+          goOn(frame);
+          store<u32>(frame, first, Frame.GroupFirst);
+          store<u32>(frame, min(first + size, last), Frame.GroupEnd);
+          store<u32>(frame, 0, Frame.Block);
+          execute(body, next, frame);
+          store<u32>(frame, block, Frame.Block);
+        }
+        break;
+      }
+      case Op.ForLanes: {
+        const body = next;
+        next += operand(pc, 0) << 2;
+        const lanes = load<u32>(frame, Frame.GroupEnd) - load<u32>(frame, Frame.GroupFirst);
+        for (let lane: u32 = 0; lane < lanes; ++lane) {
+          goOn(frame);
+          enterLane(lane, frame);
+          execute(body, next, frame);
+        }
+        break;
+      }
       case Op.PoissonSetup:
         poissonSetup(operand(pc, 0), frame);
         break;

@@ -43,3 +43,9 @@ export function firstOfShare(count: usize, frame: usize): usize {
 export function endOfShare(count: usize, frame: usize): usize {
   return shareStart(count, (load<u32>(frame, Frame.Rank) + 1) as usize, frame);
 }
+
+/** Goes to a sample of the group; its scratch is found by its place there. */
+export function enterLane(lane: u32, frame: usize): void {
+  store<u32>(frame, load<u32>(frame, Frame.GroupFirst) + lane, Frame.Sample);
+  store<u32>(frame, lane, Frame.Block);
+}

@@ -21,7 +21,7 @@ function settle(x: f32): f32 {
 }
 
 @inline
-function settle4(x: v128): v128 {
+export function settle4(x: v128): v128 {
   return v128.and(x, f32x4.gt(f32x4.abs(x), f32x4.splat(TINY)));
 }
 

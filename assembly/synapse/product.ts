@@ -3,8 +3,8 @@
 //   forward   U_s = b + Σ_i W_i · P_s,i          for every sample s; inputs ascending, those that are 0 left out
 //   backward  dW_i = Σ_s D_s · P_s,i             for every input i; samples ascending, likewise
 //
-// Both are the same walk: sixteen sums in registers take value × row of a list, so an addition costs one load. The panel of
-// sixteen outputs is outermost: its rows stay in cache for all samples. Bound by loads, then by the latency of the additions.
+// Both are the same walk: thirty-two sums in registers take value × row of a list, so an addition costs one load. The panel of
+// thirty-two outputs is outermost: its rows stay in cache for all samples. Bound by loads.
 
 import { Control, Frame, Product } from "../abi";
 import { at, endOfShare, firstOfShare } from "../view";
@@ -12,7 +12,56 @@ import { at, endOfShare, firstOfShare } from "../view";
 /** Bytes of a list's entry: offset of the row, value. */
 const ENTRY: usize = 8;
 
-/** `to` = `from` (or 0) + Σ value · row, sixteen wide. */
+/** `to` = `from` (or 0) + Σ value · row, thirty-two wide. */
+function chain32(to: usize, from: usize, base: usize, list: usize, count: u32): void {
+  if (!ASC_FEATURE_SIMD) {
+    for (let k: usize = 0; k < 128; k += 16) chain4(to + k, from ? from + k : 0, base + k, list, count);
+    return;
+  }
+  const end = list + (count as usize) * ENTRY;
+  let a = f32x4.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  let e = a;
+  let f = a;
+  let g = a;
+  let h = a;
+  if (from) {
+    a = v128.load(from);
+    b = v128.load(from, 16);
+    c = v128.load(from, 32);
+    d = v128.load(from, 48);
+    e = v128.load(from, 64);
+    f = v128.load(from, 80);
+    g = v128.load(from, 96);
+    h = v128.load(from, 112);
+  }
+  for (; list < end; list += ENTRY) {
+    const row = base + load<u32>(list);
+    const x = v128.load32_splat(list, 4);
+    a = f32x4.add(a, f32x4.mul(v128.load(row), x));
+    b = f32x4.add(b, f32x4.mul(v128.load(row, 16), x));
+    c = f32x4.add(c, f32x4.mul(v128.load(row, 32), x));
+    d = f32x4.add(d, f32x4.mul(v128.load(row, 48), x));
+    // Never so; ends the block of loads that engines move together, more than there are registers.
+    if (!row) break;
+    e = f32x4.add(e, f32x4.mul(v128.load(row, 64), x));
+    f = f32x4.add(f, f32x4.mul(v128.load(row, 80), x));
+    g = f32x4.add(g, f32x4.mul(v128.load(row, 96), x));
+    h = f32x4.add(h, f32x4.mul(v128.load(row, 112), x));
+  }
+  v128.store(to, a);
+  v128.store(to, b, 16);
+  v128.store(to, c, 32);
+  v128.store(to, d, 48);
+  v128.store(to, e, 64);
+  v128.store(to, f, 80);
+  v128.store(to, g, 96);
+  v128.store(to, h, 112);
+}
+
+/** The same, sixteen wide. */
 function chain16(to: usize, from: usize, base: usize, list: usize, count: u32): void {
   const end = list + (count as usize) * ENTRY;
   if (ASC_FEATURE_SIMD) {
@@ -119,16 +168,18 @@ export function productForward(product: usize, frame: usize): void {
   const lists = load<u32>(product, Product.Lists) as usize;
   const counts = load<u32>(product, Product.Counts) as usize;
   for (let p: usize = 0; p < bytes; ) {
-    const wide = bytes - p >= 64;
+    const left = bytes - p;
+    const width: usize = left >= 128 ? 128 : left >= 64 ? 64 : 16;
     for (let sample = first; sample < last; ++sample) {
       store<u32>(frame, sample, Frame.Sample);
       const to = at(load<u32>(product, Product.Target), frame) + p;
       const list = lists + (sample as usize) * inputs * ENTRY;
       const count = load<u32>(counts + ((sample as usize) << 2));
-      if (wide) chain16(to, bias + p, weight + p, list, count);
+      if (width == 128) chain32(to, bias + p, weight + p, list, count);
+      else if (width == 64) chain16(to, bias + p, weight + p, list, count);
       else chain4(to, bias + p, weight + p, list, count);
     }
-    p += wide ? 64 : 16;
+    p += width;
   }
   store<u32>(frame, 0, Frame.Sample);
 }
@@ -168,16 +219,18 @@ export function productBackward(product: usize, accumulate: bool, frame: usize):
     }
   }
   for (let p: usize = 0; p < bytes; ) {
-    const wide = bytes - p >= 64;
+    const left = bytes - p;
+    const width: usize = left >= 128 ? 128 : left >= 64 ? 64 : 16;
     for (let i = first; i < last; ++i) {
       const to = gradient + i * stride + p;
       const list = turned + i * capacity * ENTRY;
       const count = load<u32>(turnedCounts + (i << 2));
       if (accumulate && !count) continue;
-      if (wide) chain16(to, accumulate ? to : 0, delta + p, list, count);
+      if (width == 128) chain32(to, accumulate ? to : 0, delta + p, list, count);
+      else if (width == 64) chain16(to, accumulate ? to : 0, delta + p, list, count);
       else chain4(to, accumulate ? to : 0, delta + p, list, count);
     }
-    p += wide ? 64 : 16;
+    p += width;
   }
 }
 

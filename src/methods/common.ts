@@ -14,6 +14,7 @@ import {
   Op,
   Output,
   Poisson,
+  PoissonGroup,
   Route,
   Smooth,
   Stream,
@@ -184,7 +185,8 @@ export interface Bits {
 /**
  * What every time-stepped program begins with: control record, frames, the batch's ports and the encoded input.
  * `schedule` "sample": scratch belongs to the rank and holds one sample at a time; "batch": it belongs to the sample.
- * `stepwise`: bits of the step in work alone are kept, unless recorded; `encodeStep` makes the input's.
+ * `stepwise`: bits of the step in work alone are kept, unless recorded; `encodeStep` makes the input's. `lanes`: samples of a
+ * group, by whose place in it the rank's scratch is told apart (`Op.ForLanes`).
  */
 export class Stem {
   readonly plan: Plan;
@@ -200,6 +202,7 @@ export class Stem {
   readonly answers = new Map<string, number>();
   readonly #schedule: "sample" | "batch";
   readonly #stepwise: boolean;
+  readonly #lanes: number;
   readonly #control: number;
   readonly #frames: number;
   readonly #counters: number;
@@ -231,6 +234,7 @@ export class Stem {
     counters: number,
     schedule: "sample" | "batch" = "sample",
     stepwise = false,
+    lanes = 1,
   ) {
     this.plan = plan;
     this.purpose = purpose;
@@ -238,6 +242,7 @@ export class Stem {
     this.classes = classes;
     this.#schedule = schedule;
     this.#stepwise = stepwise;
+    this.#lanes = lanes;
     const live = purpose.mode === "step";
     this.steps = live || purpose.bypass ? 1 : encoder.steps;
     const { capacity } = purpose;
@@ -325,10 +330,10 @@ export class Stem {
       [Poisson.RowLength]: input.rowLength,
       [Poisson.RowWords]: input.rowWords,
       [Poisson.Input]: this.frames,
-      [Poisson.Limits]: this.scratch(Math.ceil(count / 16) * 64),
+      [Poisson.Groups]: this.scratch(16 + Math.ceil(count / 16) * PoissonGroup.Size),
       [Poisson.Bits]: bits,
       [Poisson.Amplitude]: signs,
-      [Poisson.Scratch]: plan.perRank(64 + Math.ceil(count / 8) + 16),
+      [Poisson.Scratch]: plan.perRank(64),
       [Poisson.Gain]: { f32: encoder.gain },
       [Poisson.Key0]: key0,
       [Poisson.Key1]: key1,
@@ -341,9 +346,14 @@ export class Stem {
   scratch(bytes: number, stepBytes = 0): number {
     const { plan } = this;
     const whole = stepBytes ? stepBytes * this.steps : bytes;
-    if (this.#schedule === "sample") return plan.perRank(whole, { step: stepBytes });
     const stride = Math.ceil(whole / 64) * 64;
-    return plan.view(plan.take(stride * this.purpose.capacity, 64), { sample: stride, step: stepBytes });
+    if (this.#schedule === "sample") {
+      const block = this.#lanes > 1 ? stride : 0;
+      return plan.perRank(stride * this.#lanes, { block, step: stepBytes });
+    }
+    // Samples a multiple of 1 KiB apart would meet in the same cache sets.
+    const apart = stride % 1024 === 0 ? stride + 64 : stride;
+    return plan.view(plan.take(apart * this.purpose.capacity, 64), { sample: apart, step: stepBytes });
   }
 
   /** A layer's bits for every step; `kept` holds those of every sample for `record`. */

@@ -39,11 +39,14 @@ export function lowerDecolle(
   const train = purpose.mode === "train";
   const schedule = train ? "batch" : "sample";
   const { classes } = descriptor;
-  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, layers.length + 1, schedule, train);
-  const context = { stem, descriptor, purpose, train };
-  let activity = stem.activity;
   // Spikes that all count 1 are walked as bits.
   let plain = encoder.kind === "latency" || (encoder.kind === "poisson" && !encoder.signed);
+  const together = purpose.mode === "infer" && plain && layers.every(({ kind }) => kind === "dense");
+  const lanes = together ? Math.min(LANES, purpose.capacity) : 1;
+  const counters = layers.length + 1;
+  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, counters, schedule, train, lanes);
+  const context = { stem, descriptor, purpose, train };
+  let activity = stem.activity;
   const parts = layers.map((layer, i) => {
     const part = new Part(context, layer, i, activity, plain, i === layers.length - 1);
     plain = true;
@@ -83,13 +86,14 @@ export function lowerDecolle(
     return stem.ports;
   }
   plan.loop(Op.ForBlocks, [], () => {
-    plan.loop(Op.ForSamples, [], () => {
-      stem.encode();
-      if (!live) stem.clear(stem.losses, 4);
-      for (const part of parts) {
-        if (!live) part.begin();
-        part.infer();
-      }
+    plan.loop(Op.ForGroups, [lanes], () => {
+      plan.loop(Op.ForLanes, [], () => {
+        stem.encode();
+        if (live) return;
+        stem.clear(stem.losses, 4);
+        for (const part of parts) part.begin();
+      });
+      for (const part of parts) part.infer();
     });
   });
   return stem.ports;
@@ -104,6 +108,9 @@ interface Context {
 
 /** Scratch for the spikes of some steps of a dense layer's input: half of a first-level cache. */
 const LIST_BYTES = 16384;
+
+/** Samples that go through a dense network together, so that its weights are fetched once for all of them. */
+const LANES = 8;
 
 /** One layer of a program: its memory, its records, and what is emitted for a step. */
 class Part {
@@ -403,7 +410,7 @@ class Part {
     stem.plan.emit(Op.Transpose, to, from, pooled.length, descriptor.classes, readout.geometry.weightStride);
   }
 
-  /** A dense layer that takes all steps of plain spikes at once. */
+  /** A dense layer that takes all steps of plain spikes of a group at once. */
   #wholeSampleOf(source: number): number {
     const { stem, purpose } = this.#context;
     const { plan } = stem;
@@ -415,30 +422,33 @@ class Part {
       [DecolleDense.Weight]: stem.parameter(weight),
       [DecolleDense.Stride]: geometry.weightStride,
       [DecolleDense.Steps]: stem.steps,
-      [DecolleDense.List]: plan.perRank(bytes),
+      [DecolleDense.List]: stem.scratch(bytes),
       [DecolleDense.ListBytes]: bytes,
-      [DecolleDense.Starts]: plan.perRank((DENSE_STEPS + 1) * 4),
+      [DecolleDense.Starts]: stem.scratch((DENSE_STEPS + 3) * 4),
+      [DecolleDense.Currents]: plan.perRank(DENSE_STEPS * 128),
       [DecolleDense.Outputs]: layout.extent.channels,
       [DecolleDense.Operations]: purpose.count ? stem.operations : 0,
     });
   }
 
-  /** Emits all steps of a sample. */
+  /** Emits all steps of a group's samples. */
   infer(): void {
     const { stem, purpose, descriptor } = this.#context;
     const { plan } = stem;
     if (this.#wholeSample) plan.emit(Op.DecolleDense, this.#wholeSample);
     if (this.#wholeSample && !this.#scored) return;
-    plan.loop(Op.ForSteps, [stem.steps, 1], () => {
-      if (!this.#wholeSample) {
-        this.#current();
-        if (purpose.count) plan.emit(Op.CountOperations, this.#synapse, stem.operations);
-        this.#spike();
-      }
-      if (!this.#scored) return;
-      plan.loop(Op.FromStep, [descriptor.burnIn], () => {
-        this.#read();
-        plan.emit(Op.DecolleScore, this.#score);
+    plan.loop(Op.ForLanes, [], () => {
+      plan.loop(Op.ForSteps, [stem.steps, 1], () => {
+        if (!this.#wholeSample) {
+          this.#current();
+          if (purpose.count) plan.emit(Op.CountOperations, this.#synapse, stem.operations);
+          this.#spike();
+        }
+        if (!this.#scored) return;
+        plan.loop(Op.FromStep, [descriptor.burnIn], () => {
+          this.#read();
+          plan.emit(Op.DecolleScore, this.#score);
+        });
       });
     });
   }

@@ -287,4 +287,86 @@ describe("decolle", () => {
     expect(network.parameters.entries()).toEqual(before);
     network.dispose();
   });
+
+  /** One step of learning: what it takes from each parameter, and the gradient. */
+  async function firstStep(clip: { value?: number; norm?: number }) {
+    const network = await mlp({ burnIn: 5 }, 6);
+    const data = quarters(8);
+    await network.normalizeActivity(data.inputs);
+    const names = network.parameters.names().filter((name) => !name.includes("readout"));
+    const { gradients } = await network.gradients(data.inputs, data.labels);
+    const before = names.map((name) => network.parameters.get(name).data);
+    for await (const _ of network.fit(data, {
+      batchSize: 8,
+      shuffle: false,
+      optimizer: sgd({ rate: 1 }),
+      clip,
+    }));
+    const taken = names.map((name, i) => network.parameters.get(name).data.map((x, k) => before[i][k] - x));
+    network.dispose();
+    return { gradients: names.map((name) => gradients[name].data), taken };
+  }
+
+  it("clips the gradients of every step, by value and by norm", async () => {
+    const { gradients, taken: whole } = await firstStep({});
+    const all = gradients.flatMap((g) => [...g]);
+    const top = Math.max(...all.map(Math.abs));
+    expect(top).toBeGreaterThan(0);
+    const close = (taken: readonly Float32Array[], expected: (g: number) => number) => {
+      taken.forEach((t, i) => {
+        for (let k = 0; k < t.length; k++)
+          expect(Math.abs(t[k] - expected(gradients[i][k]))).toBeLessThan(1e-3 * top);
+      });
+    };
+    close(whole, (g) => g);
+    const value = top / 3;
+    close((await firstStep({ value })).taken, (g) => Math.max(-value, Math.min(value, g)));
+    const norm = Math.hypot(...all);
+    close((await firstStep({ norm: norm / 4 })).taken, (g) => g / 4);
+  });
+
+  it("skips a batch whose loss is not finite: parameters and the optimizer are as before it", async () => {
+    // Explicit spikes, so that a batch is the same wherever it stands.
+    const steps = 12;
+    const make = () =>
+      createNetwork({
+        input: [6],
+        encoder: spikes({ steps }),
+        method: decolle({ classes: 2, alpha: 0.8, beta: 0.7, burnIn: 2, readoutScale: 1 }),
+        layers: [dense(9)],
+        seed: 4,
+      });
+    const inputs = Float32Array.from({ length: 8 * steps * 6 }, (_, i) => ((i * 13) % 7 < 2 ? 1 : 0));
+    const labels = Uint8Array.of(0, 1, 1, 0, 1, 0, 0, 1);
+    const data = (from: number): Dataset => ({
+      inputs: inputs.slice(from * steps * 6),
+      shape: [steps, 6],
+      labels: labels.slice(from),
+      classes: 2,
+    });
+    // With β1 above 0 a step depends on those before it, and on their number.
+    const optimizer = adamax({ rate: 0.01, betas: [0.5, 0.95] });
+    const settings = { batchSize: 4, shuffle: false, optimizer, onNonFinite: "skip" } as const;
+
+    const disturbed = await make();
+    const bias = disturbed.parameters.get("layer0.readout_bias").data;
+    const before = disturbed.parameters.entries();
+    disturbed.parameters.set("layer0.readout_bias", new Float32Array(2).fill(3e38));
+    const found: { loss: number; skipped: number }[] = [];
+    for await (const { loss, skipped } of disturbed.fit(data(0), settings)) {
+      found.push({ loss, skipped });
+      if (found.length > 1) continue;
+      disturbed.parameters.set("layer0.readout_bias", bias);
+      expect(disturbed.parameters.entries()).toEqual(before);
+    }
+    expect(found.map(({ skipped }) => skipped)).toEqual([1, 1]);
+    expect(found[0].loss).toBeNaN();
+
+    const undisturbed = await make();
+    for await (const { loss } of undisturbed.fit(data(4), settings)) expect(loss).toBe(found[1].loss);
+    expect(undisturbed.parameters.entries()).toEqual(disturbed.parameters.entries());
+    expect(undisturbed.parameters.entries()).not.toEqual(before);
+    disturbed.dispose();
+    undisturbed.dispose();
+  });
 });
