@@ -24,10 +24,10 @@ export async function compare({ library, io }, name, workload, modes, settings) 
   try {
     const start = join(folder, "start.safetensors");
     await writeFile(start, ours.start(io));
-    for (const [label, peer] of Object.entries(workload.peers)) {
+    for (const [label, peer, peerThreads] of peersOf(workload, threads)) {
       // What cannot be installed is missing; the peer says so.
       if (peer.packages) await install("peers", say).catch((error) => say(firstLine(error)));
-      const started = await startPeer({ workload: name, ...peer }, threads, start);
+      const started = await startPeer({ workload: name, ...peer }, peerThreads, start);
       if (started.skip === undefined) peers.push({ ...peer, label, process: started });
       else say(`${name}: peer ${label} skipped: ${started.skip}`);
     }
@@ -50,6 +50,20 @@ export async function compare({ library, io }, name, workload, modes, settings) 
     for (const { process } of peers) await process.close();
     await rm(folder, { recursive: true });
   }
+}
+
+/**
+ * Peers by label, and their threads. On several threads: with one, too, where a peer has the choice, since more are not always
+ * faster; and as many processes of ours with one thread each.
+ */
+function peersOf({ peers }, threads) {
+  const all = Object.entries(peers).map(([label, peer]) => [label, peer, threads]);
+  if (threads === 1) return all;
+  const single = all
+    .filter(([, { script }]) => script === "torch_peer.py")
+    .map(([label, peer]) => [`${label}-1`, peer, 1]);
+  const label = threads === 2 ? "two-processes" : `${threads}-processes`;
+  return [...all, ...single, [label, { script: "processes_peer.mjs" }, threads]];
 }
 
 /** Spikes a neuron and step, by side and layer. */

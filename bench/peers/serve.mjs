@@ -38,7 +38,8 @@ export function skip(reason) {
  * Answers commands until the input ends.
  *
  * @param ready what is said first: `peer` (name and version), `threads`, `batch`
- * @param commands by name: `train`, `infer`, `latency`, `rates` and `loss`, all may be asynchronous
+ * @param commands by name: `train`, `infer`, `latency`, `rates` and `loss`, all may be asynchronous; timed ones may answer with
+ *   times of their own, `{ ms, cpu_ms }`
  */
 export async function serve(ready, { rates, loss, ...timed }) {
   console.log(JSON.stringify({ ready }));
@@ -52,9 +53,9 @@ export async function serve(ready, { rates, loss, ...timed }) {
     if (!Object.hasOwn(timed, command)) return { error: `unknown command ${JSON.stringify(command)}` };
     const start = performance.now();
     const before = process.cpuUsage();
-    await timed[command]();
+    const own = await timed[command]();
     const ms = performance.now() - start;
     const { user, system } = process.cpuUsage(before);
-    return { ms, cpu_ms: (user + system) / 1e3 };
+    return { ms: own?.ms ?? ms, cpu_ms: (user + system) / 1e3 + (own?.cpu_ms ?? 0) };
   }
 }

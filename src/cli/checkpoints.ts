@@ -81,13 +81,13 @@ export async function keepPrevious(path: string): Promise<void> {
  *
  * @throws SpikegradError what is wrong with the one at `path`, if there is no other
  */
-export async function openCheckpoint(path: string): Promise<{ bytes: Uint8Array; network: Network }> {
+export async function openCheckpoint(path: string, threads?: "auto" | number): Promise<Opened> {
   try {
-    return await openWhole(path);
+    return await openWhole(path, threads);
   } catch (error) {
     if (!(error instanceof FormatError || error instanceof FileError)) throw error;
     const previous = previousOf(path);
-    const found = await openWhole(previous).catch((reason: unknown) => {
+    const found = await openWhole(previous, threads).catch((reason: unknown) => {
       if (reason instanceof SpikegradError) throw error;
       throw reason;
     });
@@ -99,9 +99,15 @@ export async function openCheckpoint(path: string): Promise<{ bytes: Uint8Array;
   }
 }
 
-async function openWhole(path: string): Promise<{ bytes: Uint8Array; network: Network }> {
+/** A checkpoint and its network. */
+interface Opened {
+  readonly bytes: Uint8Array;
+  readonly network: Network;
+}
+
+async function openWhole(path: string, threads: "auto" | number | undefined): Promise<Opened> {
   const bytes = await readModelFile(path);
-  const network = await loadNetwork(bytes);
+  const network = await loadNetwork(bytes, { threads });
   if (positionIn(bytes) !== undefined) return { bytes, network };
   network.dispose();
   throw new FormatError(path, "a model without a training state", "a checkpoint");

@@ -27,6 +27,7 @@ export interface NetworkSettings {
   readonly dropout?: number;
   readonly seed?: number;
   readonly epochs?: number;
+  readonly threads?: "auto" | number;
 }
 
 /** A network with random weights, and how it is to be trained. */
@@ -109,6 +110,7 @@ async function fromPreset(name: PresetName, settings: NetworkSettings, data: Dat
   }
   const made = await createNetwork({
     ...network,
+    ...given({ threads: settings.threads }),
     input,
     encoder: { ...encoder, ...given({ gain }) } as NetworkOptions["encoder"],
     method: { ...method, ...given({ leak }) } as NetworkOptions["method"],
@@ -124,7 +126,7 @@ function eventInput({ shape }: Dataset) {
 
 function withSettings(
   file: Partial<NetworkOptions>,
-  { steps, gain, leak, seed }: NetworkSettings,
+  { steps, gain, leak, seed, threads }: NetworkSettings,
   data: Dataset,
 ): NetworkOptions {
   const events = eventInput(data);
@@ -137,6 +139,7 @@ function withSettings(
     method: { ...method, ...given({ leak }) } as NetworkOptions["method"],
     layers: file.layers as NetworkOptions["layers"],
     seed: seed ?? file.seed ?? DEFAULTS.seed,
+    ...given({ threads }),
   };
 }
 

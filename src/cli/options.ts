@@ -1,5 +1,11 @@
 import { InvalidArgumentError, Option } from "commander";
-import { cosine, type OptimizerDescriptor, type ScheduleDescriptor, stepDecay } from "../index.ts";
+import {
+  cosine,
+  type OptimizerDescriptor,
+  type ScheduleDescriptor,
+  stepDecay,
+  type Threads,
+} from "../index.ts";
 
 /** The command line itself is at fault; ends the program with code 2. */
 export class UsageError extends Error {}
@@ -50,6 +56,21 @@ export function integer(least: number, most = Number.MAX_SAFE_INTEGER): (text: s
     }
     return number;
   };
+}
+
+/** A number of threads, or `auto`. */
+export function threads(value: string): "auto" | number {
+  return value === "auto" ? value : integer(1, 64)(value);
+}
+
+/** The option that train, evaluate and predict have in common. */
+export const threadsOption = (): Option =>
+  setting("--threads <n>", "threads that compute, or auto for one a processor", threads, 1);
+
+/** One line about threads, where more than one were asked for. */
+export function threadsLine(asked: "auto" | number | undefined, { count, reason }: Threads): string {
+  if (asked === undefined || asked === 1) return "";
+  return `threads   ${count}${reason === undefined ? "" : ` (${reason})`}\n`;
 }
 
 /** A decimal number for which `ok` holds. */

@@ -15,6 +15,7 @@ import {
 
 interface EvaluateOptions {
   readonly data?: string;
+  readonly threads?: "auto" | number;
   readonly testImages?: number;
   readonly top?: number;
   readonly energyAdd?: number;
@@ -35,6 +36,7 @@ export function evaluateCommand(): Command {
     .description("test a network: accuracy, confusions, activity, operations beside a dense network's")
     .argument("<model>", "file that train has written, or a checkpoint")
     .addOption(setting("--data <name>", DATA_HELP, option.text, DEFAULTS.data))
+    .addOption(option.threadsOption())
     .addOption(setting("--test-images <n>", "test on this many, drawn once", option.integer(1), "all"))
     .addOption(setting("--top <k>", "count an answer among the best k", option.integer(1), "5"))
     .addOption(
@@ -48,7 +50,9 @@ export function evaluateCommand(): Command {
 }
 
 async function evaluateAction(path: string, options: EvaluateOptions): Promise<void> {
-  const network = await loadNetwork(await readModelFile(path));
+  const { threads } = options;
+  const network = await loadNetwork(await readModelFile(path), { threads });
+  process.stderr.write(option.threadsLine(threads, network.threads));
   const { test } = await readDatasets(options.data ?? DEFAULTS.data, network.steps);
   const data = choose(test, options.testImages, "--test-images");
   const found = await evaluate(network, data, options.top);

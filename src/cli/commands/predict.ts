@@ -11,6 +11,7 @@ import { predictAndDraw, type Sample } from "../predict.ts";
 
 interface PredictOptions {
   readonly data?: string;
+  readonly threads?: "auto" | number;
   readonly index?: number[];
   readonly invert?: boolean;
 }
@@ -35,6 +36,7 @@ export function predictCommand(): Command {
     .argument("<model>", "file that train has written, or a checkpoint")
     .argument("[files...]", "pictures: PGM or IDX files. Without any: test images of --data")
     .addOption(setting("--data <name>", DATA_HELP, option.text, DEFAULTS.data))
+    .addOption(option.threadsOption())
     .addOption(setting("--index <list>", "which pictures, from 0, as in 0,3,10-12", option.indices, "0-2"))
     .option("--invert", "black on white: swap them")
     .addHelpText("after", EXAMPLES)
@@ -45,7 +47,9 @@ async function predictAction(path: string, files: string[], options: PredictOpti
   if (files.length > 0 && options.data !== undefined) {
     throw new UsageError("--data goes without picture files");
   }
-  const network = await loadNetwork(await readModelFile(path));
+  const { threads } = options;
+  const network = await loadNetwork(await readModelFile(path), { threads });
+  process.stderr.write(option.threadsLine(threads, network.threads));
   const samples =
     files.length > 0 ? await fromFiles(network, files, options) : await fromData(network, options);
   await predictAndDraw(network, options.invert ? samples.map(inverted) : samples);

@@ -113,6 +113,7 @@ export function trainCommand(): Command {
       setting("--dropout <p>", "probability of dropout after hidden layers", option.fraction, PRESETS_OWN),
     )
     .addOption(setting("--seed <n>", "seed of all random numbers", option.integer(0), DEFAULTS.seed))
+    .addOption(option.threadsOption())
     .addOption(setting("--epochs <n>", "passes over the training set", option.integer(1), PRESETS_OWN))
     .addOption(
       setting(
@@ -193,7 +194,7 @@ async function trainAction(options: TrainOptions): Promise<void> {
     await checkOutput(previousOf(checkpoint), replace);
   }
 
-  const opened = resume === undefined ? undefined : await openCheckpoint(resume);
+  const opened = resume === undefined ? undefined : await openCheckpoint(resume, options.threads);
   const start = opened?.bytes;
   const trainImages = options.trainImages ?? (start && positionIn(start)?.samples);
   const loaded = opened?.network;
@@ -206,6 +207,7 @@ async function trainAction(options: TrainOptions): Promise<void> {
 
   process.stdout.write(
     `network   ${describeNetwork(network)}\n` +
+      option.threadsLine(options.threads, network.threads) +
       `data      ${clean(name)}: ${whole(data.labels.length)} training images\n` +
       `training  ${start ? `resumed from ${clean(resume!)}` : describeFit(fit)}\n`,
   );
