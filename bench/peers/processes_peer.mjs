@@ -12,7 +12,7 @@ else await lead();
 /** One process: answers each command with its result and what it took of its processor. */
 async function work() {
   const workload = WORKLOADS[process.argv[2]];
-  const ours = await Ours.create(await import("spikegrad"), workload, 1);
+  const ours = await Ours.create(await import("../../dist/index.js"), workload, 1);
   process.on("message", async (command) => {
     const before = process.cpuUsage();
     const found = command === "loss" ? { loss: await ours.loss(workload.batch) } : await ours[command]();
