@@ -9,6 +9,7 @@ export class Ours {
     const ours = new Ours();
     ours.batch = workload.batch;
     ours.#network = await library.createNetwork({ ...workload.network(library), seed: 1, threads });
+    ours.reason = ours.#network.threads.reason;
     ours.threads = ours.#network.threads.count;
     ours.#data = workload.data(workload.batch);
     ours.#first = ours.#sample(1);
