@@ -87,6 +87,7 @@ export class OptimizerState {
   readonly #tensors: readonly number[];
   readonly #hyper: number;
   #disposed = false;
+  #stepping = false;
   #programs: { check: Placed; step: Placed; gradients: number } | undefined;
 
   constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
@@ -207,14 +208,29 @@ export class OptimizerState {
     this.#engine.runProgram(step.program, step.result.frames);
   }
 
-  /** The same, by all threads where there is much to do. */
-  async stepShared(where: string): Promise<void> {
+  /**
+   * The same, by all threads where there is much to do. `done` is called once the step is taken; until then, as from its
+   * beginning, `stepping` is true for whoever has a turn meanwhile.
+   */
+  async stepShared(where: string, done: () => void): Promise<void> {
     const engine = this.#engine;
     const { check, step } = this.#placed();
     const { count } = engine.threads;
     await engine.runShared(check.program, check.result.frames, count, engine.parameterLength);
     this.#refuse(where, check);
-    await engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
+    this.#stepping = true;
+    try {
+      const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
+      if (shared !== undefined) await shared;
+      done();
+    } finally {
+      this.#stepping = false;
+    }
+  }
+
+  /** Whether threads are in the midst of a step, so that parameters are partly old and partly new. */
+  get stepping(): boolean {
+    return this.#stepping;
   }
 
   #placed(): { check: Placed; step: Placed } {

@@ -247,12 +247,23 @@ export class TrainingRun {
         if (!runner.disposed) before?.restore();
         throw error;
       }
-      let loss = 0;
-      let skipped = false;
+      const found = {
+        count: order.length,
+        correct: runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels),
+        spikes: runner.sumSpikes(lowered, order.length),
+      };
+      const records = Object.values(this.#keep).includes(true)
+        ? readRecords(runner, lowered, order.length)
+        : undefined;
+      const skipped = { ...found, skipped: true, loss: 0 };
+      let batch: Batch | undefined;
       try {
         if (fault !== undefined) throw new NonFiniteError(unfit(where, fault));
-        loss = await this.#learn(lowered, order, where);
-        before?.restoreFrozen();
+        await this.#learn(lowered, order, where, (loss) => {
+          before?.restoreFrozen();
+          const learned = { ...found, skipped: false, loss };
+          batch = { ...learned, ...this.#moveOn(learned, counts), records };
+        });
       } catch (error) {
         if (!(error instanceof NonFiniteError)) throw error;
         before?.restore();
@@ -262,15 +273,8 @@ export class TrainingRun {
           if (found === undefined) throw error;
           throw new NonFiniteError(unfit(where, found), { value: error.value, cause: error });
         }
-        skipped = true;
       }
-      const correct = runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels);
-      const spikes = runner.sumSpikes(lowered, order.length);
-      const found = { count: order.length, skipped, loss, correct, spikes };
-      const records = Object.values(this.#keep).includes(true)
-        ? readRecords(runner, lowered, order.length)
-        : undefined;
-      return { ...found, ...this.#moveOn(found, counts), records };
+      return batch ?? { ...skipped, ...this.#moveOn(skipped, counts), records };
     });
   }
 
@@ -282,18 +286,28 @@ export class TrainingRun {
     return this.#watched.needed;
   }
 
-  /** What remains to be done of a batch that was run: the optimizer's step, unless the program took it. */
-  async #learn(lowered: Lowered, order: Uint32Array, where: string): Promise<number> {
+  /**
+   * What remains to be done of a batch that was run: the optimizer's step, unless the program took it. `done` gets the loss as
+   * soon as parameters have changed, before anyone else has a turn.
+   */
+  async #learn(
+    lowered: Lowered,
+    order: Uint32Array,
+    where: string,
+    done: (loss: number) => void,
+  ): Promise<void> {
     const { engine, model } = this.#runner;
     const loss = this.#runner.sumLosses(lowered, order.length, where, order);
-    if (model.online) engine.checkParameters(where);
-    else {
-      await engine.reduce(lowered);
-      engine.checkStatistics(where);
-      await this.state.stepShared(where);
-      engine.takeStatistics((i) => this.#scales[i] !== 0);
+    if (model.online) {
+      engine.checkParameters(where);
+      return done(loss);
     }
-    return loss;
+    await engine.reduce(lowered);
+    engine.checkStatistics(where);
+    await this.state.stepShared(where, () => {
+      engine.takeStatistics((i) => this.#scales[i] !== 0);
+      done(loss);
+    });
   }
 
   /** Takes the position past a batch; gives the epoch's sums with it. */

@@ -90,8 +90,11 @@ export class Trainer {
   /** The network as a file; with the state of the last `fit` if `state` says so. */
   save(state: boolean): Uint8Array {
     // Weights that change within a batch are no state to go on from.
-    if (this.#runner.model.online) this.#runner.requireIdle(state ? "checkpoint" : "save");
+    const what = state ? "checkpoint" : "save";
+    if (this.#runner.model.online) this.#runner.requireIdle(what);
     const run = this.#run;
+    if (run?.state.stepping)
+      throw new StateError(`${what}: threads are taking the optimizer's step; try again after it`);
     if (state && !run)
       throw new StateError("checkpoint needs a fit before it; save() keeps a network that was not trained");
     const training: TrainingRecord | undefined =

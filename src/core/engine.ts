@@ -423,11 +423,12 @@ export class Engine {
     this.#core.run(program.address, program.words, frames, 0, 1, this.#team);
   }
 
-  /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it. */
-  async runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> {
+  /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
+  runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> | undefined {
     const crew = this.#crew;
-    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) await crew.run(crew.shared, program, frames, ranks);
-    else this.runProgram(program, frames);
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(crew.shared, program, frames, ranks);
+    this.runProgram(program, frames);
+    return undefined;
   }
 
   /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */

@@ -1,7 +1,19 @@
 // Batches on several threads: the same bits as on one.
 import fc from "fast-check";
 import * as spikegrad from "spikegrad";
-import { createNetwork, type Network, type NetworkOptions, type Tensor } from "spikegrad";
+import {
+  adam,
+  createNetwork,
+  dense,
+  direct,
+  loadNetwork,
+  type Network,
+  type NetworkOptions,
+  StateError,
+  surrogate,
+  type Tensor,
+} from "spikegrad";
+import { readSafetensors } from "spikegrad/io";
 import { describe, expect, it } from "vitest";
 import { CASES } from "../delivery/digest.mjs";
 import { anyCase, type Case, prepare } from "./cases.ts";
@@ -117,5 +129,49 @@ describe("the same bits on 1, 2 and 3 threads", () => {
     const scalar = await createNetwork({ ...option, build: "scalar", threads: 2 });
     expect(scalar.threads).toEqual({ count: 1, reason: "the scalar build has no threads" });
     expect((await createNetwork(option)).threads).toEqual({ count: 1 });
+  });
+});
+
+describe("a checkpoint while threads train", () => {
+  it("is refused in the midst of a step, and else goes on with the same bits", {
+    timeout: 120_000,
+  }, async () => {
+    const option: NetworkOptions = {
+      input: [512],
+      encoder: direct({ steps: 1 }),
+      method: surrogate(),
+      layers: [dense(1100), dense(4)],
+    };
+    const data = dataset(8, [512], 4);
+    const settings = { epochs: 2, batchSize: 4, optimizer: adam({ rate: 1e-3 }) };
+    const network = await withThreads(option, 2);
+    const taken: Uint8Array[] = [];
+    let refused = 0;
+    let pending = true;
+    const training = (async () => {
+      for await (const _ of network.fit(data, settings));
+      pending = false;
+    })();
+    while (pending) {
+      try {
+        taken.push(network.checkpoint());
+      } catch (error) {
+        expect(error).toBeInstanceOf(StateError);
+        expect((error as Error).message).toMatch(/threads are taking the optimizer's step/);
+        refused++;
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await training;
+    expect(refused).toBeGreaterThan(0);
+    const wanted = network.save();
+    const different = new Map(taken.map((file) => [readSafetensors(file).metadata.checksum, file]));
+    expect(different.size).toBeGreaterThan(1);
+    expect(different.size).toBeLessThanOrEqual(5);
+    for (const file of different.values()) {
+      const second = await loadNetwork(file);
+      for await (const _ of second.fit(data, { resume: file }));
+      expect(Buffer.compare(second.save(), wanted)).toBe(0);
+    }
   });
 });
