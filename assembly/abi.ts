@@ -561,7 +561,7 @@ export const enum Patch {
   Run = 4, // f32 of a row of a patch: kernel × input channels
   RunStride = 8, // the same in the sums, padded to a multiple of 4
   RowBytes = 12, // bytes between rows of the input
-  InputChannels = 16,
+  InputChannels = 16, // stored; weights have RealInputs of them
   Positions = 20, // output positions
   Offsets = 24, // table: u32 byte offset of each one's patch in the input
   Outputs = 28, // stored output channels, of which
@@ -579,7 +579,8 @@ export const enum Patch {
   List = 76, // view: scratch of a rank, 8 bytes a place and up to three more
   Sums = 80, // view: f32 [real outputs][kernel][run stride]
   Gradient = 84, // view, ordered as the weights
-  Size = 88,
+  RealInputs = 88,
+  Size = 92,
 }
 
 /** Neurons of `decolle` in the field of a synapse; there U ends up. */

@@ -16,10 +16,11 @@ const PANEL: usize = 32;
 /** Bytes of a list's entry: address of the patch, δ. */
 const ENTRY: usize = 8;
 
-/** The weights in the order in which the forward walk meets them; outputs that do not exist get 0. */
+/** The weights in the order in which the forward walk meets them; inputs and outputs that do not exist get 0. */
 function pack(patch: usize, frame: usize): void {
   const kernel = load<u32>(patch, Patch.Kernel) as usize;
-  const channels = load<u32>(patch, Patch.InputChannels) as usize;
+  const channels = load<u32>(patch, Patch.RealInputs) as usize;
+  const rest = ((load<u32>(patch, Patch.InputChannels) as usize) - channels) * PANEL;
   const outputs = load<u32>(patch, Patch.Outputs) as usize;
   const taps = load<u32>(patch, Patch.Taps) as usize;
   const tapStride = load<u32>(patch, Patch.TapStride) as usize;
@@ -33,6 +34,8 @@ function pack(patch: usize, frame: usize): void {
         if (o + 4 < outputs) memory.copy(to + 16, from + 16, 16);
         else memory.fill(to + 16, 0, 16);
       }
+      memory.fill(to, 0, rest);
+      to += rest;
     }
   }
 }
@@ -251,6 +254,7 @@ export function patchGradient(patch: usize, frame: usize): void {
   const kernel = load<u32>(patch, Patch.Kernel) as usize;
   const channels = load<u32>(patch, Patch.InputChannels) as usize;
   const runBytes = (load<u32>(patch, Patch.RunStride) as usize) << 2;
+  const realInputs = load<u32>(patch, Patch.RealInputs) as usize;
   const real = load<u32>(patch, Patch.RealOutputs) as usize;
   const taps = load<u32>(patch, Patch.Taps) as usize;
   const tapStride = load<u32>(patch, Patch.TapStride) as usize;
@@ -263,7 +267,7 @@ export function patchGradient(patch: usize, frame: usize): void {
     for (let kx: usize = 0; kx < kernel; ++kx) {
       let to = gradient + load<u32>(taps + ((ky * kernel + kx) << 2));
       let from = sums + ky * runBytes + ((kx * channels) << 2);
-      for (let c: usize = 0; c < channels; ++c, to += tapStride, from += 4) {
+      for (let c: usize = 0; c < realInputs; ++c, to += tapStride, from += 4) {
         for (let o = first; o < last; ++o) store<f32>(to + (o << 2), load<f32>(from + o * outputBytes));
       }
     }

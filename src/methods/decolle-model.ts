@@ -7,7 +7,7 @@ import { smoothL1 } from "../losses.ts";
 import { options } from "../validate.ts";
 import { ParameterList, pooledLayout, weightGeometry } from "./common.ts";
 import { type DecolleDescriptor, decolle, OPTIONS } from "./decolle.ts";
-import { lowerDecolle } from "./decolle-program.ts";
+import { lanesOf, lowerDecolle } from "./decolle-program.ts";
 import { flatten } from "./flatten.ts";
 import type { Initial, LayerInfo, Method, Model } from "./method.ts";
 
@@ -183,6 +183,7 @@ function model(
     meanLoss: true,
     exact: "smooth",
     blocks: 1,
+    together: lanesOf(layers, encoder),
     local: true,
     online: descriptor.online,
     lower: (plan, purpose, bindings) =>

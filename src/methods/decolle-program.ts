@@ -39,10 +39,8 @@ export function lowerDecolle(
   const train = purpose.mode === "train";
   const schedule = train ? "batch" : "sample";
   const { classes } = descriptor;
-  // Spikes that all count 1 are walked as bits.
-  let plain = encoder.kind === "latency" || (encoder.kind === "poisson" && !encoder.signed);
-  const together = purpose.mode === "infer" && plain && layers.every(({ kind }) => kind === "dense");
-  const lanes = together ? Math.min(LANES, purpose.capacity) : 1;
+  let plain = isPlain(encoder);
+  const lanes = purpose.mode === "infer" ? Math.min(lanesOf(layers, encoder), purpose.capacity) : 1;
   const counters = layers.length + 1;
   const stem = new Stem(plan, purpose, bindings, input, encoder, classes, counters, schedule, train, lanes);
   const context = { stem, descriptor, purpose, train };
@@ -111,6 +109,16 @@ const LIST_BYTES = 16384;
 
 /** Samples that go through a dense network together, so that its weights are fetched once for all of them. */
 const LANES = 8;
+
+/** Whether all spikes count 1: they are walked as bits. */
+function isPlain(encoder: EncoderDescriptor): boolean {
+  return encoder.kind === "latency" || (encoder.kind === "poisson" && !encoder.signed);
+}
+
+/** Samples that inference takes at once. */
+export function lanesOf(layers: readonly DecolleLayer[], encoder: EncoderDescriptor): number {
+  return isPlain(encoder) && layers.every(({ kind }) => kind === "dense") ? LANES : 1;
+}
 
 /** One layer of a program: its memory, its records, and what is emitted for a step. */
 class Part {
@@ -373,6 +381,7 @@ class Part {
       [Patch.RunStride]: runStride,
       [Patch.RowBytes]: patches.rowBytes,
       [Patch.InputChannels]: from.channels,
+      [Patch.RealInputs]: from.extent.channels,
       [Patch.Positions]: patches.offsets.length,
       [Patch.Offsets]: plan.table(patches.offsets),
       [Patch.Outputs]: layout.channels,

@@ -21,6 +21,8 @@ import {
   squaredError,
 } from "spikegrad";
 import { describe, expect, it } from "vitest";
+import { generator } from "./cases.ts";
+import { drain } from "./support.ts";
 
 const OPTIMIZER = adamax({ rate: 5e-3, betas: [0, 0.95] });
 
@@ -227,6 +229,52 @@ describe("decolle", () => {
       expect(Math.abs(difference - exact[i])).toBeLessThan(1e-4 * top);
     }
     network.dispose();
+  });
+
+  it.each([
+    [1, 5, 1, 6, 2, 1],
+    [2, 3, 2, 7, 3, 1],
+    [3, 4, 3, 5, 3, 0],
+    [1, 6, 3, 1, 1, 0],
+  ])("has it in convolutions too, of %i, %i and %i channels", async (input, first, k1, second, k2, padding) => {
+    const option = {
+      input: [input, 6, 6],
+      layers: [conv2d(first, k1, { padding: 1 }), maxPool2d(2), conv2d(second, k2, { padding })],
+      seed: 11,
+    };
+    const method = { classes: 3, alpha: 0.8, beta: 0.7, burnIn: 2, regularizer: 0.1 };
+    const count = 3;
+    const random = generator(input + 8 * second);
+    const values = Float32Array.from({ length: count * input * 36 }, random);
+    const labels = [0, 2, 1];
+    const once = await createNetwork({
+      ...option,
+      encoder: poisson({ steps: 3 }),
+      method: decolle({ ...method, online: false }),
+    });
+    const check = await once.checkGradients(values, labels, { samples: 6 });
+    expect(check.parameters.map(({ name, ok, differences }) => [name, ok, differences])).toEqual(
+      check.parameters.map(({ name, differences }) => [name, true, differences]),
+    );
+    expect(check.parameters.some(({ differences }) => (differences?.samples ?? 0) > 2)).toBe(true);
+
+    // Learning at the last step alone, online takes the step that its gradients say, by another way through the core.
+    const online = await createNetwork({
+      ...option,
+      encoder: poisson({ steps: 3 }),
+      method: decolle(method),
+    });
+    const { gradients } = await once.gradients(values, labels);
+    const data = { inputs: values, shape: option.input, labels: Int32Array.from(labels), classes: 3 };
+    await drain(online.fit(data, { batchSize: count, shuffle: false, optimizer: sgd({ rate: 1 }) }));
+    for (const [name, { data: gradient }] of Object.entries(gradients)) {
+      const [before, after] = [once, online].map((network) => network.parameters.get(name).data);
+      const top = Math.max(...gradient.map(Math.abs));
+      expect([name, top > 0]).toEqual([name, true]);
+      gradient.forEach((g, i) => {
+        expect(Math.abs(before[i] - after[i] - g)).toBeLessThan(1e-4 * top + 1e-6);
+      });
+    }
   });
 
   it("goes on from a checkpoint with the same bits", async () => {

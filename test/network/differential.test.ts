@@ -138,7 +138,7 @@ const OPTIMIZERS = {
 };
 
 /** Two epochs: the checkpoint (parameters, statistics, optimizer), answers together and one by one, spikes. */
-async function outcome(c: Case, how: { build: Build }) {
+async function outcome(c: Case, how: { build?: Build; threads?: number }) {
   const network = await createNetwork({ ...networkOf(c), ...how });
   for (const [name, { shape, data }] of network.parameters.entries())
     if (shape.length > 1)
@@ -180,6 +180,7 @@ it("trains to the same bits in both builds; a sample's answer does not depend on
     async (c) => {
       const simd = await outcome(c, { build: "simd" });
       expect(await outcome(c, { build: "scalar" })).toEqual(simd);
+      expect(await outcome(c, { threads: 2 })).toEqual(simd);
       expect(simd.single).toEqual(simd.outputs);
       if (simd.spikes > 0) seen[c.method] = (seen[c.method] ?? 0) + 1;
     },
