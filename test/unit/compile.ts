@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { instantiate } from "@assemblyscript/loader";
 import asc from "assemblyscript/asc";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -40,7 +41,7 @@ export async function compile<Exports>(
   );
   if (error || !binary) throw new Error(`${error}\n${stderr}`);
   const memory = new WebAssembly.Memory({ initial: 1 });
-  const { instance } = await WebAssembly.instantiate(binary as BufferSource, {
+  const { exports } = await instantiate(binary as Uint8Array<ArrayBuffer>, {
     env: {
       memory,
       abort: () => {
@@ -48,5 +49,5 @@ export async function compile<Exports>(
       },
     },
   });
-  return { exports: instance.exports as Exports, memory };
+  return { exports: exports as Exports, memory };
 }
