@@ -1,5 +1,5 @@
-// The runtimes in which the package is tried beside the Node at hand: the newest Node, Deno and Bun from npm, Chromium
-// and Firefox from the system.
+// The runtimes in which the package is tried beside the Node at hand: the newest Node, Deno, Bun and workerd from npm,
+// Chromium and Firefox from the system.
 //   node scripts/runtimes.mjs   installs what is missing and says what there is
 import { execFile } from "node:child_process";
 import { access, constants, readdir, readFile } from "node:fs/promises";
@@ -12,13 +12,14 @@ const home = resolve(dirname(fileURLToPath(import.meta.url)), "../test/delivery"
 
 /**
  * @typedef {{ path: string, version: string } | { missing: string }} Runtime
- * @returns {Promise<{ newestNode: Runtime, deno: Runtime, bun: Runtime, chromium: Runtime, firefox: Runtime }>}
+ * @returns {Promise<{ newestNode: Runtime, deno: Runtime, bun: Runtime, workerd: Runtime, chromium: Runtime, firefox: Runtime }>}
  */
 export async function findRuntimes() {
   const problem = await install();
   const explain = (what) => (problem === undefined ? what : `${what}; ${problem}`);
   const newest = `node-${process.platform}-${process.arch}`;
-  const [newestNode, deno, bun, chromium, firefox] = await Promise.all([
+  const platform = `${process.platform}-${process.arch === "x64" ? "64" : process.arch}`;
+  const [newestNode, deno, bun, workerd, chromium, firefox] = await Promise.all([
     firstThatRuns([join(home, "node_modules", newest, "bin/node")]),
     firstThatRuns(await binaries("@deno", ["deno", "deno.exe"])),
     firstThatRuns([
@@ -26,6 +27,7 @@ export async function findRuntimes() {
       // Where bun's install script, if npm lets it run, moves it.
       join(home, "node_modules/bun/bin/bun.exe"),
     ]),
+    firstThatRuns([join(home, `node_modules/@cloudflare/workerd-${platform}/bin/workerd`)]),
     firstThatRuns(
       inPath("CHROMIUM", ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
     ),
@@ -35,6 +37,7 @@ export async function findRuntimes() {
     newestNode: newestNode ?? { missing: explain(`no ${newest} in test/delivery/node_modules`) },
     deno: deno ?? { missing: explain("no deno binary for this platform in test/delivery/node_modules") },
     bun: bun ?? { missing: explain("no bun binary for this platform in test/delivery/node_modules") },
+    workerd: workerd ?? { missing: explain(`no workerd for ${platform} in test/delivery/node_modules`) },
     chromium: chromium ?? { missing: "no chromium in PATH; SPIKEGRAD_CHROMIUM may name one" },
     firefox: firefox ?? { missing: "no firefox in PATH; SPIKEGRAD_FIREFOX may name one" },
   };

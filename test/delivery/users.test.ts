@@ -1,6 +1,6 @@
 // The package as packed and installed, used as its users do: by require, through bundlers, in pages and workers, at the edge. A
 // trained file is loaded everywhere, and its answers are Node's, bit for bit.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,7 +9,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { build as esbuild } from "esbuild";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { buildForWorkerd } from "../../examples/edge/build.mjs";
 import { Installation } from "../../scripts/lib/delivery.mjs";
+import { startWorkerd } from "../../scripts/lib/edge.mjs";
 import { findRuntimes, loadPlaywright } from "../../scripts/runtimes.mjs";
 
 const execute = promisify(execFile);
@@ -218,8 +220,9 @@ describe("Chromium, in the background:", () => {
 });
 
 test("a CDN worker, in workerd", async (context) => {
-  await bundleForWorkerd("edge.mjs", "built/workerd");
-  const worker = await startWorkerd(at("built/workerd"), context);
+  const program = need("workerd", context);
+  await buildForWorkerd(at("edge.mjs"), at("built/workerd"));
+  const worker = await startWorkerd(program, at("built/workerd"));
   try {
     const response = await fetch(worker.url, {
       method: "POST",
@@ -227,7 +230,7 @@ test("a CDN worker, in workerd", async (context) => {
     });
     expect(await response.json()).toMatchObject({ answers, sameErrors: true });
   } finally {
-    worker.stop();
+    await worker.stop();
   }
 });
 
@@ -278,73 +281,4 @@ async function inPage(
     await context.close();
     server.close();
   }
-}
-
-/** As the bundler of a CDN does: one script, the cores beside it as modules. */
-async function bundleForWorkerd(entry: string, folder: string): Promise<void> {
-  await esbuild({
-    absWorkingDir: installation.folder,
-    entryPoints: { worker: entry },
-    outdir: at(folder),
-    bundle: true,
-    format: "esm",
-    target: "es2022",
-    conditions: ["workerd", "worker"],
-    logLevel: "error",
-    plugins: [
-      {
-        name: "cores-as-modules",
-        setup(build) {
-          build.onResolve({ filter: /\.wasm$/ }, async ({ path, resolveDir }) => {
-            const name = path.split("/").pop() ?? "";
-            await mkdir(at(folder), { recursive: true });
-            await copyFile(join(resolveDir, path), at(join(folder, name)));
-            return { path: name, external: true };
-          });
-        },
-      },
-    ],
-  });
-}
-
-/** Starts the real runtime on the files of a folder; an address, and a way to end it. */
-async function startWorkerd(folder: string, context: TestContext): Promise<{ url: string; stop(): void }> {
-  const platform = `${process.platform}-${process.arch === "x64" ? "64" : process.arch}`;
-  const program = tool(`@cloudflare/workerd-${platform}/bin/workerd`);
-  const missing = await execute(program, ["--version"]).then(
-    () => undefined,
-    () => `no workerd for ${platform} in test/delivery/node_modules`,
-  );
-  if (missing !== undefined) {
-    if (process.env.SPIKEGRAD_REQUIRE_RUNTIMES === "1") throw new Error(missing);
-    return context.skip(missing);
-  }
-  const cores = (await readdir(folder)).filter((file) => file.endsWith(".wasm"));
-  const modules = [
-    '(name = "worker.js", esModule = embed "worker.js")',
-    ...cores.map((file) => `(name = "${file}", wasm = embed "${file}")`),
-  ];
-  const config = `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [(name = "main", worker = .worker)],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")]
-);
-const worker :Workerd.Worker = (modules = [${modules.join(", ")}], compatibilityDate = "2026-01-01");
-`;
-  await writeFile(join(folder, "config.capnp"), config);
-  const child = spawn(program, ["serve", "config.capnp", "--control-fd=3"], {
-    cwd: folder,
-    stdio: ["ignore", "inherit", "inherit", "pipe"],
-  });
-  const port = await new Promise<number>((resolve, reject) => {
-    let text = "";
-    child.stdio[3]?.on("data", (part: Buffer) => {
-      text += part;
-      const line = text.split("\n").find((found) => found.includes('"listen"'));
-      if (line) resolve(JSON.parse(line).port);
-    });
-    child.on("error", reject);
-    child.on("exit", (code) => reject(new Error(`workerd ended with ${code}`)));
-  });
-  return { url: `http://127.0.0.1:${port}/`, stop: () => child.kill() };
 }
