@@ -17,13 +17,14 @@ const wasmText: Plugin = {
 
 export default defineConfig({
   plugins: [wasmText],
-  define: { SPIKEGRAD_VERSION: JSON.stringify(manifest.version) },
+  define: { SPIKEGRAD_VERSION: JSON.stringify(manifest.version), SPIKEGRAD_TRAINING: "true" },
   resolve: {
     // Tests use the package as it is shipped.
     alias: [
       { find: /^spikegrad$/, replacement: dist("index.js") },
       { find: /^spikegrad\/data$/, replacement: dist("data.js") },
       { find: /^spikegrad\/data\/node$/, replacement: dist("data-node.js") },
+      { find: /^spikegrad\/infer$/, replacement: dist("infer/index.js") },
       { find: /^spikegrad\/io$/, replacement: dist("io.js") },
     ],
   },

@@ -17,6 +17,7 @@ const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"
 // build is for are engines without SIMD: Safari before 16.4 and processors without SSE 4.1.
 const CORES = [
   { target: "simd", file: "spikegrad.wasm" },
+  { target: "infer", file: "spikegrad.infer.wasm", entry: "assembly/infer.ts" },
   { target: "scalar", file: "spikegrad.scalar.wasm" },
   { target: "threads", file: "spikegrad.threads.wasm" },
 ];
@@ -28,6 +29,8 @@ const ENTRIES = {
   io: { source: "src/io/index.ts", browser: true },
   "data-node": { source: "src/data/node.ts", browser: false },
 };
+/** Bundled by itself: the same sources without what trains. */
+const INFER = "src/infer.ts";
 const CLI = "src/cli/main.ts";
 const WORKER = "src/core/worker.ts";
 
@@ -47,7 +50,7 @@ const COMMON = {
   legalComments: "none",
   metafile: true,
   logLevel: "warning",
-  define: { SPIKEGRAD_VERSION: JSON.stringify(version) },
+  define: { SPIKEGRAD_VERSION: JSON.stringify(version), SPIKEGRAD_TRAINING: "true" },
 };
 
 const LIBRARY = {
@@ -60,18 +63,19 @@ const LIBRARY = {
 
 // What comes by import() comes after the default entry. esbuild does not know that, and would cut what both use into a
 // file for each set of users; told that the one imports the other, it leaves most of it in one file. Small files compress badly.
-const afterEntry = {
+const afterEntry = (entry, name) => ({
   name: "after-entry",
   setup(build) {
     build.onLoad(
       { filter: /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold)\.ts$/ },
       async ({ path }) => ({
-        contents: `${await readFile(path, "utf8")}\nexport { createNetwork as _ } from ${JSON.stringify(join(root, ENTRIES.index.source))};`,
+        contents: `${await readFile(path, "utf8")}\nexport { ${name} as _ } from ${JSON.stringify(join(root, entry))};`,
         loader: "ts",
       }),
     );
   },
-};
+});
+const afterIndex = afterEntry(ENTRIES.index.source, "createNetwork");
 
 /** The script of the workers: a file of the package, and text inside the chunk that starts them. */
 const workerSource = {
@@ -94,6 +98,26 @@ const workerSource = {
     });
   },
 };
+
+/** The core that only infers in place of the SIMD one, inlined or as a module. */
+const inferringCore = {
+  name: "inferring-core",
+  setup(build) {
+    build.onResolve({ filter: /spikegrad\.wasm\?deflated$/ }, () => ({
+      path: join(dist, "spikegrad.infer.wasm"),
+      suffix: "?deflated",
+    }));
+  },
+};
+const inferringModule = (query) => ({
+  name: "inferring-module",
+  setup(build) {
+    build.onResolve({ filter: /spikegrad\.wasm\?module$/ }, () => ({
+      path: `../spikegrad.infer.wasm${query}`,
+      external: true,
+    }));
+  },
+});
 
 /** Threads would make a page's one file half as large again. */
 const withoutThreads = {
@@ -131,6 +155,12 @@ async function buildJavaScript() {
   if (Object.keys(entries).length > 0) {
     collect(await bundleLibrary(entries), packages);
     for (const [folder, query] of Object.entries(EDGES)) await bundleForEdge(entries, folder, query);
+    refuseNodeImports(
+      await bundleForInference("infer", [inferringCore, inlinedCores]),
+      "dist/infer/index.js",
+    );
+    for (const [folder, query] of Object.entries(EDGES))
+      await bundleForInference(`infer-${folder}`, [inferringModule(query), moduleCores(query)]);
     await bundleOneFile();
     await writeCommonJs([...Object.keys(entries), "bundle"]);
   }
@@ -141,7 +171,7 @@ async function buildJavaScript() {
 
 // ---- core
 
-async function buildCore({ target, file }) {
+async function buildCore({ target, file, entry = "assembly/index.ts" }) {
   const out = join(dist, file);
   const inputs = [
     "assembly",
@@ -159,6 +189,7 @@ async function buildCore({ target, file }) {
   const fresh = `${out}.${process.pid}.new`;
   try {
     await run("node_modules/assemblyscript/bin/asc.js", [
+      entry,
       "--target",
       target,
       "--outFile",
@@ -211,7 +242,7 @@ async function bundleLibrary(entryPoints) {
     entryPoints,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    plugins: [workerSource, inlinedCores, afterEntry],
+    plugins: [workerSource, inlinedCores, afterIndex],
   });
   await removeStale("dist/chunks", metafile);
   for (const name of Object.keys(entryPoints)) {
@@ -229,9 +260,25 @@ async function bundleForEdge(entryPoints, folder, query) {
     splitting: true,
     chunkNames: "[name]-[hash]",
     sourcemap: false,
-    plugins: [workerSource, moduleCores(query), afterEntry],
+    plugins: [workerSource, moduleCores(query), afterIndex],
   });
   await removeStale(`dist/${folder}`, metafile);
+}
+
+/** `spikegrad/infer`: an entry with chunks of its own, in a folder of its own. */
+async function bundleForInference(folder, cores) {
+  const { metafile } = await bundle({
+    ...LIBRARY,
+    define: { ...COMMON.define, SPIKEGRAD_TRAINING: "false" },
+    entryPoints: { index: INFER },
+    outdir: `dist/${folder}`,
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    sourcemap: false,
+    plugins: [...cores, afterEntry(INFER, "loadNetwork")],
+  });
+  await removeStale(`dist/${folder}`, metafile);
+  return metafile;
 }
 
 /** For require(): the same modules, not a second copy of them, so that an error is of one class everywhere. */
@@ -240,6 +287,7 @@ async function writeCommonJs(names) {
   await writeFile(join(root, "dist/cjs/package.json"), '{ "type": "commonjs" }\n');
   for (const name of names)
     await writeFile(join(root, `dist/cjs/${name}.js`), `module.exports = require("../${name}.js");\n`);
+  await writeFile(join(root, "dist/cjs/infer.js"), 'module.exports = require("../infer/index.js");\n');
 }
 
 /** All of the default entry in one file, for a page without a bundler that is to fetch one. */

@@ -16,6 +16,8 @@ export const BOUNDS = {
   wasm: 36 * KILOBYTE,
   entry: 60 * KILOBYTE,
   withMethod: 72 * KILOBYTE,
+  infer: 31 * KILOBYTE,
+  inferWithMethod: 41 * KILOBYTE,
 };
 
 const METHODS = ["lee", "bpsta", "decolle", "stdbp", "surrogate"];
@@ -36,7 +38,7 @@ export async function measure() {
     if (typeof target !== "object") continue;
     const graph = await importsOf(target.import.default.slice(2));
     const files = closure(graph, [graph.entry]);
-    const bound = { ".": BOUNDS.entry }[subpath];
+    const bound = { ".": BOUNDS.entry, "./infer": BOUNDS.infer }[subpath];
     results.push(await sum(name + subpath.slice(1), files, bound));
     const later = [...new Set(files.flatMap((file) => graph.dynamic(file)))].sort();
     for (const file of later) {
@@ -45,12 +47,17 @@ export async function measure() {
         await sum(`${name + subpath.slice(1)}, on demand: ${basename(file).replace(/-\w+\.js$/, "")}`, more),
       );
     }
-    if (subpath !== ".") continue;
+    const most = { ".": BOUNDS.withMethod, "./infer": BOUNDS.inferWithMethod }[subpath];
+    if (most === undefined) continue;
     for (const method of METHODS) {
       const file = later.find((path) => basename(path).startsWith(`${method}-model`));
       if (file === undefined) throw new Error(`no file of the method ${method}`);
       results.push(
-        await sum(`${name} with ${method}, in all`, closure(graph, [graph.entry, file]), BOUNDS.withMethod),
+        await sum(
+          `${name + subpath.slice(1)} with ${method}, in all`,
+          closure(graph, [graph.entry, file]),
+          most,
+        ),
       );
     }
   }

@@ -88,6 +88,7 @@ export {
   residual,
   type Shortcut,
 } from "./layers.ts";
+export type { LiveStep } from "./live.ts";
 export {
   type CrossEntropyLoss,
   crossEntropy,
@@ -116,7 +117,6 @@ export type { NetworkDescription } from "./model-file.ts";
 export {
   createNetwork,
   type LayerNeurons,
-  type LiveStep,
   type LoadOptions,
   loadNetwork,
   type MemoryUse,

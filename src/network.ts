@@ -1,11 +1,12 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { Control, Stream } from "../assembly/abi.ts";
+import { Stream } from "../assembly/abi.ts";
 import { Engine, type EngineOptions } from "./core/engine.ts";
-import { shapeOf, size } from "./core/geometry.ts";
+import { shapeOf } from "./core/geometry.ts";
 import type { Threads } from "./core/threads.ts";
 import type { Build, WasmSource } from "./core/wasm.ts";
 import type { Dataset } from "./data/dataset.ts";
-import { checkEncoder, type EncoderDescriptor, isContinuous } from "./encoders.ts";
+import { describe, modelInFile, modelOf } from "./description.ts";
+import type { EncoderDescriptor } from "./encoders.ts";
 import { ArgumentError, StateError } from "./errors.ts";
 import {
   type EvaluateOptions,
@@ -17,18 +18,19 @@ import {
 } from "./evaluation.ts";
 import type { GradientCheck, GradientCheckOptions } from "./gradient-check.ts";
 import { differentiate, type Forward, type GradientOptions, type Gradients } from "./gradients.ts";
-import { checkInitializer, type InitializerDescriptor, initials } from "./initializers.ts";
-import { checkRange, type Samples } from "./inputs.ts";
+import { type InitializerDescriptor, initials } from "./initializers.ts";
+import type { Samples } from "./inputs.ts";
 import type { CanonicalLayer, LayerDescriptor } from "./layers.ts";
-import { checkLoss, type LossDescriptor } from "./losses.ts";
+import { Live, type LiveStep } from "./live.ts";
+import type { LossDescriptor } from "./losses.ts";
 import { placeOf } from "./methods/flatten.ts";
 import { type MethodDescriptor, methodOf } from "./methods/index.ts";
 import type { Method, Model } from "./methods/method.ts";
-import { blameFile, inFile, type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
+import { type ModelFile, type NetworkDescription, readModel } from "./model-file.ts";
 import type { LayerMembranes } from "./normalize.ts";
 import { type Optimizer, OptimizerState, putGradients, stateTensors } from "./optimizer.ts";
 import { checkOptimizer, type OptimizerDescriptor } from "./optimizers.ts";
-import { checkParameters, openParameters, type Parameters } from "./parameters.ts";
+import { openParameters, type Parameters } from "./parameters.ts";
 import { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
 import { Trainer } from "./training.ts";
@@ -98,8 +100,6 @@ export interface MemoryUse {
   inference(batchSize: number): number;
 }
 
-const WHOLE_SEED = 2 ** 53 - 1;
-
 /**
  * Makes a network with random weights. They, and everything random later on, are a function of `seed`.
  *
@@ -147,11 +147,7 @@ export async function createNetwork(option: NetworkOptions): Promise<Network> {
 export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): Promise<Network> {
   options("loadNetwork options", option, ["build", "wasm", "threads"]);
   const file = readModel(bytes);
-  const place = "__metadata__.network";
-  const { description, method } = await describe(file.network).catch((cause) => blameFile(place, cause));
-  const model = inFile(place, () => modelOf(description, method));
-  // Before memory is taken for what the file may only claim to hold.
-  checkParameters(model.parameters, file);
+  const { description, model } = await modelInFile(file);
   const network = await Network.open(description, model, option);
   try {
     network[RESTORE](file);
@@ -160,77 +156,6 @@ export async function loadNetwork(bytes: Uint8Array, option: LoadOptions = {}): 
     throw error;
   }
   return network;
-}
-
-/** Checks everything about a network but its weights and whether its layers fit; gives it with its method. */
-async function describe(
-  option: Pick<NetworkOptions, "input" | "encoder" | "method" | "layers" | "seed" | "loss" | "initializer">,
-): Promise<{ description: NetworkDescription; method: Method<MethodDescriptor> }> {
-  const { input, encoder, method, layers, seed = 0, loss, initializer } = option;
-  if (
-    !Array.isArray(input) ||
-    (input.length !== 1 && input.length !== 3) ||
-    input.some((n) => !Number.isInteger(n) || n < 1)
-  ) {
-    throw new ArgumentError("input", input, "[channels, height, width] or [features], positive integers");
-  }
-  if (input.reduce((a, b) => a * b, 1) > 2 ** 24)
-    throw new ArgumentError("input", input, "at most 16777216 values");
-  integer("seed", seed, 0, WHOLE_SEED);
-  const chosen = await methodOf(method);
-  const checked = chosen.check(method);
-  const goal = loss === undefined ? chosen.loss : checkLoss(loss);
-  const known = chosen.losses ?? ["squaredError", "crossEntropy"];
-  if (!known.includes(goal.kind)) {
-    throw new ArgumentError("loss", goal.kind, `${known.join(" or ")}, which ${checked.kind} knows`);
-  }
-  if (goal.on !== undefined && !chosen.sources?.includes(goal.on)) {
-    throw new ArgumentError(
-      "loss.on",
-      goal.on,
-      `nothing: ${checked.kind} has one answer, and the loss reads it`,
-    );
-  }
-  const canonical = chosen.expand(layers, checked);
-  canonical.forEach((layer, i) => {
-    if (layer.kind === "dense" && layer.recurrent && !chosen.recurrent)
-      throw new ArgumentError(
-        `layers[${i}].recurrent`,
-        true,
-        `false: ${checked.kind} has no recurrent layers`,
-      );
-    if (layer.kind === "neuron" && (layer.learnDecay || layer.learnThreshold) && !chosen.learnsNeurons) {
-      const key = layer.learnDecay ? "learnDecay" : "learnThreshold";
-      throw new ArgumentError(`layers[${i}].${key}`, true, `false: ${checked.kind} learns weights alone`);
-    }
-  });
-  const coding = checkEncoder(encoder);
-  if (isContinuous(coding) !== (chosen.continuous ?? false)) {
-    throw new ArgumentError(
-      "encoder",
-      coding.kind,
-      chosen.continuous
-        ? `times() or firstSpike(): ${checked.kind} has continuous time, no steps`
-        : `an encoder with time steps, such as poisson(): ${checked.kind} knows no continuous time`,
-    );
-  }
-  const description = {
-    input: [...input],
-    encoder: coding,
-    method: checked,
-    layers: canonical,
-    loss: goal,
-    seed,
-    ...(initializer === undefined ? {} : { initializer: checkInitializer("initializer", initializer) }),
-  };
-  return { description, method: chosen };
-}
-
-/** The network's layers, if they fit each other. */
-function modelOf(description: NetworkDescription, chosen: Method<MethodDescriptor>): Model {
-  const { input, layers, method, encoder, loss } = description;
-  const [channels, height = 1, width = 1] = input;
-  return chosen.model({ channels, height, width }, layers, method, encoder, loss);
 }
 
 /** The same, errors naming places in the list that the user gave. */
@@ -249,14 +174,6 @@ function modelAsListed(description: NetworkDescription, method: Method<MethodDes
   }
 }
 
-/** What one `step` of a live network gives. */
-export interface LiveStep {
-  /** The answer so far, `[classes]`, in the unit of `Prediction.outputs`. */
-  readonly outputs: Float32Array;
-  /** Spikes of all neurons in this step. */
-  readonly spikes: number;
-}
-
 const INITIALIZE = Symbol("initialize");
 const RESTORE = Symbol("restore");
 
@@ -271,7 +188,7 @@ export class Network {
   readonly #runner: Runner;
   readonly #model: Model;
   readonly #trainer: Trainer;
-  #liveStep = 0;
+  readonly #live: Live;
   #forwarded: { samples: Samples; option: GradientOptions } | undefined;
 
   private constructor(description: NetworkDescription, engine: Engine) {
@@ -281,6 +198,7 @@ export class Network {
     this.classes = engine.model.classes;
     this.parameters = openParameters(this.#runner);
     this.#trainer = new Trainer(this.#runner, this.parameters);
+    this.#live = new Live(this.#runner);
   }
 
   /** @internal */
@@ -426,27 +344,7 @@ export class Network {
    * @throws StateError if the method has no time steps (`stdbp`), or the network was disposed
    */
   step(input: Float32Array): LiveStep {
-    if (isContinuous(this.description.encoder)) {
-      throw new StateError(
-        `${this.description.method.kind} has continuous time: there are no steps; use predict()`,
-      );
-    }
-    const frame = size(this.#model.input);
-    if (!(input instanceof Float32Array) || input.length !== frame) {
-      throw new ArgumentError(
-        "input",
-        input instanceof Float32Array ? `${input.length} values` : input,
-        `a Float32Array of ${frame} values [${this.inputShape.join(", ")}]`,
-      );
-    }
-    const samples: Samples = { values: input, length: frame, count: 1 };
-    checkRange("input", samples, this.description.encoder);
-    const engine = this.#runner.engine;
-    const lowered = engine.lower("step", this.#runner.purpose("step", 1));
-    this.#runner.load(lowered, samples, [0], undefined, 0, 0);
-    engine.u32(lowered.ports.control, Control.Size / 4)[Control.FirstStep / 4] = this.#liveStep++;
-    engine.run(lowered, 0, 1);
-    return { outputs: this.#runner.outputs(lowered, 1), spikes: this.#runner.sumSpikes(lowered, 1) };
+    return this.#live.step(input);
   }
 
   /**
@@ -455,8 +353,7 @@ export class Network {
    * @throws StateError if the network was disposed
    */
   reset(): void {
-    this.#runner.engine.drop("step");
-    this.#liveStep = 0;
+    this.#live.reset();
   }
 
   // ---- gradients -----------------------------------------------------------------------------------------------------

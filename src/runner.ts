@@ -59,6 +59,7 @@ export class Runner {
 
   /** Refuses what would change the result of a computation under way. */
   requireIdle(what: string): void {
+    if (!SPIKEGRAD_TRAINING) return;
     if (this.#computing > 0)
       throw new StateError(`${what}: the network is computing; wait for what was asked of it before`);
   }
@@ -70,7 +71,8 @@ export class Runner {
       blocks: this.#blocks(capacity),
       record: { spikes: false, membranes: false, spikeTimes: false, readouts: false },
       masks: false,
-      given: false,
+      // Without training there is no loss to compute.
+      given: !SPIKEGRAD_TRAINING,
       count: false,
       ...more,
     };
@@ -155,6 +157,7 @@ export class Runner {
     order: ArrayLike<number>,
     infinite = false,
   ): number {
+    if (!SPIKEGRAD_TRAINING) return 0;
     const losses = this.engine.f32(lowered.ports.losses, count);
     let sum = 0;
     for (let i = 0; i < count; i++) {
@@ -177,6 +180,7 @@ export class Runner {
   }
 
   countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {
+    if (!SPIKEGRAD_TRAINING) return 0;
     let correct = 0;
     for (let i = 0; i < order.length; i++) if (this.answer(outputs, i) === labels[order[i]]) correct++;
     return correct;
@@ -191,6 +195,7 @@ export class Runner {
 
   /** How many classes rank before class `k` in sample `i` of `outputs`. */
   rank(outputs: Float32Array, i: number, k: number): number {
+    if (!SPIKEGRAD_TRAINING) return 0;
     let rank = 0;
     for (let j = 0; j < this.classes; j++) {
       if (this.#better(outputs, i, j, k) || (j < k && !this.#better(outputs, i, k, j))) rank++;
@@ -212,6 +217,7 @@ export class Runner {
   }
 
   checkData(argument: string, data: Dataset): Samples {
+    if (!SPIKEGRAD_TRAINING) return this.checkInputs(data.inputs);
     if (typeof data !== "object" || data === null)
       throw new ArgumentError(argument, data, "a data set { inputs, shape, labels, classes }");
     const shape = sampleShape(this.description.input, this.description.encoder);
@@ -237,6 +243,7 @@ export class Runner {
   }
 
   checkLabels(argument: string, labels: ArrayLike<number>, count: number): void {
+    if (!SPIKEGRAD_TRAINING) return;
     if (typeof labels !== "object" || labels === null || labels.length !== count) {
       const oneHot =
         labels?.length === count * this.classes ? ": the number of the class, no one-hot row" : "";

@@ -23,3 +23,6 @@ declare module "worker-source" {
   const text: string;
   export default text;
 }
+
+/** False in the bundle that only infers, where what it guards is left out. Set by the bundler. */
+declare const SPIKEGRAD_TRAINING: boolean;

@@ -50,7 +50,7 @@ describe("package.json", () => {
 
   test("asks for CDN workers first, then for Deno and Bun, which take node's files too", () => {
     const conditions = ["types", "workerd", "edge-light", "deno", "bun", "node", "default"];
-    for (const subpath of [".", "./data", "./io"] as const) {
+    for (const subpath of [".", "./data", "./io", "./infer"] as const) {
       expect(Object.keys(manifest.exports[subpath].import)).toEqual(conditions);
     }
   });
@@ -61,7 +61,7 @@ describe("package.json", () => {
     for (const [subpath, file] of Object.entries(jsr.exports)) {
       expect(manifest.exports).toHaveProperty([subpath, "import", "default"], file);
     }
-    expect(Object.keys(jsr.exports)).toEqual([".", "./data", "./data/node", "./io"]);
+    expect(Object.keys(jsr.exports)).toEqual([".", "./data", "./data/node", "./io", "./infer"]);
   });
 
   const locks = ["package-lock.json", "bench/chart/package-lock.json", "bench/peers/package-lock.json"];
@@ -83,7 +83,7 @@ describe("what is packed", () => {
     expect(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]).toEqual(expect.arrayContaining(papers));
     for (const path of files.filter((path) => path.startsWith("dist/"))) {
       expect(path).toMatch(
-        /^dist\/((cjs\/)?types\/.*\.d\.ts|cjs\/package\.json|((chunks|workerd|edge-light|cjs)\/)?[\w.-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
+        /^dist\/((cjs\/)?types\/.*\.d\.ts|cjs\/package\.json|((chunks|(infer-)?workerd|(infer-)?edge-light|infer|cjs)\/)?[\w.-]+\.js(\.map)?|[\w.]+\.wasm|THIRD-PARTY\.txt)$/,
       );
     }
   });

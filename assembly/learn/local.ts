@@ -31,6 +31,7 @@ export function decolleScore(local: usize, frame: usize): void {
       }
     }
   }
+  if (isDefined(INFERENCE)) return;
   const label = load<i32>(at(load<u32>(local, Local.Labels), frame));
   const lossView = load<u32>(local, Local.Losses) as usize;
   if (label < 0 || !lossView) return;

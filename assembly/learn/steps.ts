@@ -42,6 +42,7 @@ export function stepLoss(record: usize, frame: usize): void {
   }
   for (let k: usize = 0; k < classes << 2; k += 4) store<f32>(outputs + k, load<f32>(sum + k) / total);
 
+  if (isDefined(INFERENCE)) return;
   if (kind == StepLossKind.Given) {
     if (!deltaView) return;
     const given = at(load<u32>(record, StepLoss.Given), frame);

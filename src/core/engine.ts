@@ -42,9 +42,9 @@ interface Crew {
 let engines = 0;
 
 /** Workers forget networks that nobody disposed of. */
-const forgotten = new FinalizationRegistry<number>(async (id) =>
-  (await import("./workers.ts")).forgetNetwork(id),
-);
+const forgotten = SPIKEGRAD_TRAINING
+  ? new FinalizationRegistry<number>(async (id) => (await import("./workers.ts")).forgetNetwork(id))
+  : undefined;
 
 /** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
 const WORTH = 0.3;
@@ -121,10 +121,13 @@ export class Engine {
 
   static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
     const { wasm, build = "auto" } = option;
-    const asked = checkThreads(option.threads ?? 1);
-    let threads = await possibleThreads(asked, { build, module: wasm !== undefined });
+    let threads: Threads = { count: 1 };
+    if (SPIKEGRAD_TRAINING) {
+      const asked = checkThreads(option.threads ?? 1);
+      threads = await possibleThreads(asked, { build, module: wasm !== undefined });
+    }
     let workers: typeof import("./workers.ts") | undefined;
-    if (threads.count > 1) {
+    if (SPIKEGRAD_TRAINING && threads.count > 1) {
       try {
         workers = await import("./workers.ts");
         await workers.startWorkers(threads.count);
@@ -136,7 +139,7 @@ export class Engine {
     const source = workers ? { build: "threads" as const } : { build, wasm };
     const loaded = await loadCore(source);
     const { module } = loaded;
-    const memory = createMemory(workers !== undefined);
+    const memory = createMemory(SPIKEGRAD_TRAINING && workers !== undefined);
     const core = await instantiateCore<CoreExports>(module, memory, workers ? { wait: refuseToWait } : {});
     if (core.abiVersion() !== ABI_VERSION) {
       throw new StateError(
@@ -145,18 +148,20 @@ export class Engine {
     }
     const arena = new Arena(memory);
     const team = arena.take(Team.Size, "the threads");
-    const crew = workers && crewOf(workers, { id: ++engines, module, memory, team });
+    const crew =
+      SPIKEGRAD_TRAINING && workers ? crewOf(workers, { id: ++engines, module, memory, team }) : undefined;
     const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
-    if (crew) forgotten.register(engine, crew.shared.id, engine);
+    if (SPIKEGRAD_TRAINING && crew) forgotten?.register(engine, crew.shared.id, engine);
     return engine;
   }
 
   /** Ends what its workers compute; they forget it. */
   dispose(): void {
-    if (!this.#crew) return;
-    forgotten.unregister(this);
-    this.#crew.stop();
-    this.#crew.forget();
+    if (SPIKEGRAD_TRAINING && this.#crew) {
+      forgotten?.unregister(this);
+      this.#crew.stop();
+      this.#crew.forget();
+    }
   }
 
   /** Bytes of linear memory taken now. */
@@ -237,6 +242,7 @@ export class Engine {
 
   /** Draws the initial values: number i of the user's tensor comes from counter i of stream (init, tensor). */
   initialize(stream: number, initials: readonly Initial[]): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const [key0, key1] = streamKey(this.#key, stream);
     this.model.parameters.forEach((spec, i) => {
       const initial = initials[i];
@@ -264,6 +270,7 @@ export class Engine {
 
   /** Stored elements as the user's tensor. */
   gather(i: number, stored: Float32Array): Float32Array {
+    if (!SPIKEGRAD_TRAINING) return stored;
     const index = this.model.parameters[i].index();
     const out = new Float32Array(index.length);
     for (let k = 0; k < index.length; k++) out[k] = stored[index[k]];
@@ -272,6 +279,7 @@ export class Engine {
 
   /** `0 … count - 1` in the random order of `epoch`. */
   permutation(count: number, epoch: number, stream: number): Uint32Array {
+    if (!SPIKEGRAD_TRAINING) return new Uint32Array();
     const address = this.#arena.take(count * 4 + 16, "the order of samples");
     const list = this.u32(address + 16, count);
     for (let i = 0; i < count; i++) list[i] = i;
@@ -305,6 +313,7 @@ export class Engine {
 
   /** Bytes that a program for `purpose` would take, gradients included, without taking them. */
   measure(purpose: Purpose): number {
+    if (!SPIKEGRAD_TRAINING) return 0;
     const plan = new Plan(SIZING_BASE, this.#ranks(purpose));
     this.model.lower(plan, purpose, this.#bindings());
     plan.finish();
@@ -317,7 +326,7 @@ export class Engine {
     if (known && known.purpose.capacity >= purpose.capacity && known.purpose.blocks >= purpose.blocks)
       return known;
     if (known) this.drop(key);
-    if (purpose.mode === "train") this.takeGradients(purpose.blocks);
+    if (SPIKEGRAD_TRAINING && purpose.mode === "train") this.takeGradients(purpose.blocks);
     const bindings = this.#bindings();
     const ranks = this.#ranks(purpose);
     const sizing = new Plan(SIZING_BASE, ranks);
@@ -337,6 +346,7 @@ export class Engine {
 
   /** Makes room for the gradients of `blocks` blocks; programs that wrote to the old place are dropped. */
   takeGradients(blocks: number): void {
+    if (!SPIKEGRAD_TRAINING) return;
     if (this.#gradientBlocks >= blocks) return;
     for (const [key, lowered] of this.#lowered) if (lowered.purpose.mode === "train") this.drop(key);
     if (this.#reducer) this.#arena.release(this.#reducer.address);
@@ -350,6 +360,7 @@ export class Engine {
 
   /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
   async reduce(lowered: Lowered): Promise<void> {
+    if (!SPIKEGRAD_TRAINING) return;
     this.#reducer ??= this.place("the reduction", (plan) =>
       plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4),
     );
@@ -361,6 +372,7 @@ export class Engine {
 
   /** Refuses running statistics that are no numbers, before they take the place of the old. */
   checkStatistics(where: string): void {
+    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       if (spec.statistic) refuseNonFinite(`${where}: ${spec.name}`, this.gradient(i));
     });
@@ -368,6 +380,7 @@ export class Engine {
 
   /** Refuses parameters that are no numbers, after a program that learns by itself; the caller puts the old ones back. */
   checkParameters(where: string): void {
+    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       refuseNonFinite(`${where}: ${spec.name}`, this.parameter(i));
     });
@@ -375,6 +388,7 @@ export class Engine {
 
   /** The running statistics that the last training program left take the place of the old, where `taken` says so. */
   takeStatistics(taken: (i: number) => boolean): void {
+    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       if (spec.statistic && taken(i)) this.parameter(i).set(this.gradient(i));
     });
@@ -404,6 +418,7 @@ export class Engine {
    * where there is nothing to share, and where one thread would be done before they wake.
    */
   async runInWorkers(lowered: Lowered, blocks: number): Promise<boolean> {
+    if (!SPIKEGRAD_TRAINING) return false;
     const crew = this.#crew;
     const { ports, program, together } = lowered;
     const control = this.u32(ports.control, Control.Size / 4);
@@ -425,6 +440,7 @@ export class Engine {
 
   /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
   runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> | undefined {
+    if (!SPIKEGRAD_TRAINING) return undefined;
     const crew = this.#crew;
     if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(crew.shared, program, frames, ranks);
     this.runProgram(program, frames);

@@ -33,6 +33,8 @@ export interface Core {
 
 /** The custom section that the package's build writes into every core, and what it holds. */
 const STAMP_SECTION = "spikegrad";
+/** Cores that this bundle can run. That of `spikegrad/infer` has no instructions that train. */
+const KNOWN: readonly string[] = ["simd", "scalar", ...(SPIKEGRAD_TRAINING ? ["threads"] : ["infer"])];
 interface Stamp {
   build: Build;
   version: string;
@@ -74,7 +76,7 @@ export interface InitOptions {
  */
 export async function init(option: InitOptions = {}): Promise<void> {
   const { wasm, worker } = options("init", option, ["wasm", "worker"]);
-  if (worker !== undefined) setWorkerSource(worker);
+  if (SPIKEGRAD_TRAINING && worker !== undefined) setWorkerSource(worker);
   if (wasm !== undefined) initial = await loadCore({ wasm });
   else if (worker === undefined) await loadCore();
 }
@@ -136,7 +138,7 @@ async function compileInlined(build: Build): Promise<WebAssembly.Module> {
 
 async function otherCore(build: "scalar" | "threads"): Promise<CoreSource> {
   try {
-    if (build === "threads") return (await import("./builds/threads.ts")).threadsCore;
+    if (SPIKEGRAD_TRAINING && build === "threads") return (await import("./builds/threads.ts")).threadsCore;
     return (await import("./builds/scalar.ts")).scalarCore;
   } catch (cause) {
     throw new MissingError("build", `the package's file of the ${build} build cannot be loaded: ${cause}`, {
@@ -149,6 +151,9 @@ async function loadGiven(wasm: WasmSource, build: "auto" | Build): Promise<Core>
   const module =
     wasm instanceof WebAssembly.Module ? wasm : await compile(await readBytes(wasm as BytesSource));
   const stamp = readStamp(module);
+  if (!KNOWN.includes(stamp.build)) {
+    throw new FormatError("wasm", `the ${stamp.build} core`, `a core that trains: ${KNOWN.join(", ")}`);
+  }
   if (stamp.version !== SPIKEGRAD_VERSION) {
     throw new FormatError(
       "wasm",

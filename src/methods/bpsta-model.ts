@@ -250,7 +250,7 @@ export const bpstaMethod: Method<BpstaDescriptor> = {
       bypass: encoder.kind === "direct" || encoder.kind === "spikes",
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       lower: (plan, purpose, bindings) =>
-        (purpose.bypass ? lowerBypassed : lower)(
+        (SPIKEGRAD_TRAINING && purpose.bypass ? lowerBypassed : lower)(
           { stages, input: layout, classes, descriptor, encoder, loss },
           plan,
           purpose,

@@ -28,7 +28,7 @@ export function answerOf(
   const { plan, purpose } = stem;
   // A live network takes one step a program, but its answer is over the steps of a sample.
   const steps = purpose.bypass ? 1 : encoder.steps;
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const bytes = Math.ceil(classes / 4) * 16;
   const counts = stem.scratch(bytes);
   const delta = train ? stem.scratch(bytes) : 0;

@@ -39,7 +39,7 @@ function firstSwept({ stages, encoder }: BpstaNetwork, purpose: Purpose): number
  */
 export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindings: Bindings): Ports {
   const { stages, encoder, classes } = network;
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const batched = train && stages.some(({ norm }) => norm);
   const schedule = batched ? "batch" : "sample";
   const counters = stages.length + 1;
@@ -105,6 +105,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
 
   /** From the deltas of a layer's currents to its gradients and the G of the layer before. */
   const spread = (part: Part) => {
+    if (!SPIKEGRAD_TRAINING) return;
     if (!part.norm) plan.emit(Op.BiasBackward, part.bias.backward);
     const before = parts[part.index - 1];
     if (before && part.stage.geometry.gaps) stem.clear(before.delivered, before.out.length * 4);
@@ -114,6 +115,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   };
   /** The same of all steps of a sample. */
   const sweepBack = (part: Part) => {
+    if (!SPIKEGRAD_TRAINING) return;
     const down = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 0], body);
     const before = parts[part.index - 1];
     down(() => {
@@ -126,6 +128,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     plan.emit(Op.SweepBackward, part.synapse.backward, stem.steps, flags);
   };
   const normalised = (part: Part, add: Adder, cut: Adder) => {
+    if (!SPIKEGRAD_TRAINING) return;
     if (!part.norm) return;
     add(() => plan.emit(Op.NormBackwardSum, part.norm));
     cut(() => plan.emit(Op.NormBackwardFinish, part.norm));
@@ -133,6 +136,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   };
   const stepwise = parts.filter((part) => !part.swept);
   const backwardStep = (add: Adder, cut: Adder) => {
+    if (!SPIKEGRAD_TRAINING) return;
     if (stepwise.length === parts.length) add(() => plan.emit(Op.VoteBackward, answer.vote));
     for (const part of [...stepwise].reverse()) {
       if (parts[part.index + 1]?.swept) {
@@ -148,6 +152,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     }
   };
   const backward = () => {
+    if (!SPIKEGRAD_TRAINING) return;
     samples(() => {
       for (const part of parts) part.still();
       for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
@@ -226,7 +231,7 @@ class Part {
     const { layout, geometry, norm, relu } = stage;
     const field = geometry.target;
     const bytes = layout.length * 4;
-    const train = purpose.mode === "train";
+    const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
     this.#stem = stem;
     this.stage = stage;
     this.index = index;
@@ -315,7 +320,7 @@ class Part {
   #transits(activity: number, delivered: number, bits: number) {
     const stem = this.#stem;
     const { plan, purpose } = stem;
-    const train = purpose.mode === "train";
+    const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
     let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
     const { transits } = this.stage;
     const ends = transits.reduce((last, { kind }, i) => (kind === "dropout" ? last : i), -1);
@@ -405,7 +410,8 @@ class Part {
     const { plan, purpose, operations, steps } = this.#stem;
     plan.loop(Op.ForSteps, [steps, 1], () => {
       plan.emit(Op.BiasForward, this.bias.forward);
-      if (purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
+      if (SPIKEGRAD_TRAINING && purpose.count)
+        plan.emit(Op.CountOperations, this.synapse.forward, operations);
     });
     plan.emit(Op.SweepForward, this.synapse.forward, steps);
   }
@@ -417,6 +423,6 @@ class Part {
     if (bytes > this.stage.layout.length * 4) this.#stem.clear(this.#field, bytes);
     plan.emit(Op.BiasForward, this.bias.forward);
     plan.emit(Op.FanoutForward, this.synapse.forward);
-    if (purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
+    if (SPIKEGRAD_TRAINING && purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
   }
 }

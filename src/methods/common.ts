@@ -282,7 +282,7 @@ export class Stem {
         [TimesEncoder.Times]: this.times,
         [TimesEncoder.Intensity]: encoder.kind === "firstSpike" ? 1 : 0,
         [TimesEncoder.SilentBelow]: { f32: encoder.kind === "firstSpike" ? encoder.silentBelow : 0 },
-        [TimesEncoder.Noise]: { f32: purpose.mode === "train" ? encoder.noise : 0 },
+        [TimesEncoder.Noise]: { f32: SPIKEGRAD_TRAINING && purpose.mode === "train" ? encoder.noise : 0 },
         [TimesEncoder.Key0]: key0,
         [TimesEncoder.Key1]: key1,
         [TimesEncoder.Spikes]: this.counter(0),
@@ -486,6 +486,7 @@ export class Stem {
 
   /** Emits the drawing (or copying) of a dropout mask into the view `mask`. `index` keys its random numbers. */
   dropout(name: string, layout: Layout, mask: number, probability: number, index: number): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const { plan, purpose } = this;
     let given = 0;
     if (purpose.masks) {
@@ -513,7 +514,7 @@ export class Stem {
 
   /** View of a parameter's gradient: the block's, or the one of the whole batch. 0 when not training. */
   gradient(i: number, whole = false): number {
-    if (this.purpose.mode !== "train") return 0;
+    if (!SPIKEGRAD_TRAINING || this.purpose.mode !== "train") return 0;
     const { gradients, gradientOffsets, blockBytes } = this.bindings;
     return this.plan.view(gradients + gradientOffsets[i], { block: whole ? 0 : blockBytes });
   }
@@ -576,7 +577,7 @@ export class Stem {
   forEachBlock(body: () => void): void {
     const { plan, purpose, bindings } = this;
     plan.loop(Op.ForBlocks, [], () => {
-      if (purpose.mode === "train") {
+      if (SPIKEGRAD_TRAINING && purpose.mode === "train") {
         this.clear(plan.view(bindings.blockGradients, { block: bindings.blockBytes }), bindings.blockBytes);
       }
       body();

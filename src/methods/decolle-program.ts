@@ -36,7 +36,7 @@ export function lowerDecolle(
   purpose: Purpose,
   bindings: Bindings,
 ): Ports {
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const schedule = train ? "batch" : "sample";
   const { classes } = descriptor;
   let plain = isPlain(encoder);
@@ -161,14 +161,15 @@ class Part {
     plain: boolean,
     last: boolean,
   ) {
-    const { stem, descriptor, purpose, train } = context;
+    const { stem, descriptor, purpose } = context;
+    const train = SPIKEGRAD_TRAINING && context.train;
     const { plan } = stem;
     const { layout, pooled, geometry } = layer;
     this.#context = context;
     this.#layer = layer;
     this.#index = index;
     this.#dense = layer.kind === "dense";
-    this.#traced = purpose.learn !== undefined;
+    this.#traced = SPIKEGRAD_TRAINING && purpose.learn !== undefined;
     const rowBytes = layout.rowLength * 4;
     // Patches need no border around the currents.
     const { stride, origin, bytes } =
@@ -190,7 +191,7 @@ class Part {
     const filters = this.#traced ? [0, 0] : [state(layout.length * 4), state(layout.length * 4)];
     const pools = layer.window > 1;
     const bits = stem.bits(pooled, purpose.record.spikes);
-    if (bits.address) {
+    if (SPIKEGRAD_TRAINING && bits.address) {
       const port = {
         name: `${layer.name}.spikes`,
         address: bits.address,
@@ -450,7 +451,8 @@ class Part {
       plan.loop(Op.ForSteps, [stem.steps, 1], () => {
         if (!this.#wholeSample) {
           this.#current();
-          if (purpose.count) plan.emit(Op.CountOperations, this.#synapse, stem.operations);
+          if (SPIKEGRAD_TRAINING && purpose.count)
+            plan.emit(Op.CountOperations, this.#synapse, stem.operations);
           this.#spike();
         }
         if (!this.#scored) return;
@@ -464,6 +466,7 @@ class Part {
 
   /** Up to δ of every sample. */
   trainStep(): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const { stem, purpose, descriptor } = this.#context;
     const { plan } = stem;
     const each = (body: () => void) => plan.loop(Op.ForShare, [], body);
@@ -496,6 +499,7 @@ class Part {
 
   /** The gradients of a step, when δ of all samples are there. */
   gradients(): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const { plan } = this.#context.stem;
     plan.loop(Op.RankZero, [], () =>
       plan.loop(Op.ForSamples, [], () => plan.emit(Op.BiasBackward, this.#biasBackward)),
@@ -508,6 +512,7 @@ class Part {
 
   /** Where the optimizer steps, the gradients are those of the step alone. */
   #beginGradients(): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const { stem } = this.#context;
     const { bias, layout } = this.#layer;
     stem.clear(stem.gradient(bias), layout.channels * 4);
@@ -516,12 +521,14 @@ class Part {
 
   /** A convolution's sums at 0. */
   clearSums(): void {
+    if (!SPIKEGRAD_TRAINING) return;
     const { view, bytes } = this.#sums;
     if (bytes) this.#context.stem.clear(view, bytes);
   }
 
   /** A convolution's sums become the gradient. */
   endGradients(): void {
+    if (!SPIKEGRAD_TRAINING) return;
     if (this.#patch) this.#context.stem.plan.emit(Op.PatchGradient, this.#patch);
   }
 
@@ -535,7 +542,7 @@ class Part {
   #spike(): void {
     const { plan } = this.#context.stem;
     plan.emit(Op.DecolleForward, this.#neuron);
-    if (this.#membranes) {
+    if (SPIKEGRAD_TRAINING && this.#membranes) {
       const { layout } = this.#layer;
       const rowBytes = layout.rowLength * 4;
       plan.emit(Op.Copy, this.#membranes, this.#origin, layout.rows, rowBytes, rowBytes, this.#stride);

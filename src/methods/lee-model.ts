@@ -195,7 +195,7 @@ function lower(
   purpose: Purpose,
   bindings: Bindings,
 ): Ports {
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const live = purpose.mode === "step";
   const leak = { f32: descriptor.leak };
   const classes = stages[stages.length - 1].layout.extent.channels;
@@ -222,7 +222,7 @@ function lower(
         amplitude = plan.view(amplitudes, { sample: bytes });
       } else amplitude = plan.perRank(bytes);
     }
-    if (bits?.address) {
+    if (SPIKEGRAD_TRAINING && bits?.address) {
       stem.records.push({
         name: `${name}.spikes`,
         address: bits.address,
@@ -232,7 +232,8 @@ function lower(
         amplitude: amplitudes,
       });
     }
-    const membranes = purpose.record.membranes ? stem.values(`${name}.membranes`, layout, true) : 0;
+    const membranes =
+      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.values(`${name}.membranes`, layout, true) : 0;
     const traced = train && !pool && !stage.readout;
     const filtered = traced ? plan.perRank(bytes) : 0;
     const total = traced ? plan.perRank(bytes) : 0;
@@ -283,6 +284,7 @@ function lower(
   const synapses = parts.map(synapsesOf);
   /** The route record of the pool that alone listens to a layer: its G need not be delivered. */
   const pooledBy = (part: Part): number => {
+    if (!SPIKEGRAD_TRAINING) return 0;
     if (part.pool) return 0;
     const listeners = parts.flatMap((to) =>
       synapses[to.i].filter(({ source }) => source === part.i).map((s) => ({ to, ...s })),
@@ -323,7 +325,7 @@ function lower(
       [Lee.Spikes]: stem.counter(part.i + 1),
       [Lee.Threshold]: { f32: stage.threshold },
       [Lee.Leak]: leak,
-      [Lee.LogLeak]: { f32: bindings.ln(descriptor.leak) },
+      [Lee.LogLeak]: { f32: SPIKEGRAD_TRAINING ? bindings.ln(descriptor.leak) : 0 },
       [Lee.Amplitude]: part.amplitude,
       [Lee.Filtered]: part.filtered,
       [Lee.Total]: part.total,
@@ -346,7 +348,8 @@ function lower(
     const { layout, readout } = part.stage;
     for (const { synapse, forward } of synapses) {
       plan.emit(synapse.kind === "route" ? Op.RouteForward : Op.FanoutForward, forward);
-      if (purpose.count && synapse.kind === "fanout") plan.emit(Op.CountOperations, forward, stem.operations);
+      if (SPIKEGRAD_TRAINING && purpose.count && synapse.kind === "fanout")
+        plan.emit(Op.CountOperations, forward, stem.operations);
     }
     // A pool has its u only as it compares, and keeps it itself.
     if (part.membranes && !part.pool) {
@@ -368,7 +371,8 @@ function lower(
         stem.clear(part.filtered, part.bytes);
         stem.clear(part.total, part.bytes);
       }
-      if (part.amplitude) stem.dropout(name, layout, part.amplitude, probability, part.i);
+      if (SPIKEGRAD_TRAINING && part.amplitude)
+        stem.dropout(name, layout, part.amplitude, probability, part.i);
       plan.loop(Op.ForSteps, [steps, 1], () => forwardStep(part));
     }
     const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
@@ -376,6 +380,7 @@ function lower(
   };
 
   const backwardStep = () => {
+    if (!SPIKEGRAD_TRAINING) return;
     const delivered = new Set<number>();
     for (let i = parts.length - 1; i >= 0; i--) {
       if (!parts[i].stage.readout) plan.emit(Op.LeeBackward, records[i].backward);

@@ -149,7 +149,7 @@ export function lowerStdbp(
   purpose: Purpose,
   bindings: Bindings,
 ): Ports {
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const classes = stages[stages.length - 1].layout.extent.channels;
   const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length + 1, "batch");
   const perSample = (layout: Layout, needed = true) => (needed ? stem.scratch(layout.length * 4) : 0);

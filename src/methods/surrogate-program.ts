@@ -70,7 +70,7 @@ export function lowerSurrogate(
   purpose: Purpose,
   bindings: Bindings,
 ): Ports {
-  const train = purpose.mode === "train";
+  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const live = purpose.mode === "step";
   const last = stages.length - 1;
   const classes = stages[last].neurons.extent.channels;
@@ -334,7 +334,8 @@ export function lowerSurrogate(
       plan.emit(Op.BiasForward, part.bias);
       plan.emit(Op.FanoutForward, synapses[i].forward);
     }
-    if (purpose.count) plan.emit(Op.CountOperations, synapses[i].forward, stem.operations);
+    if (SPIKEGRAD_TRAINING && purpose.count)
+      plan.emit(Op.CountOperations, synapses[i].forward, stem.operations);
     if (part.pooling) plan.emit(Op.FieldPoolForward, part.pooling);
   };
 
@@ -359,7 +360,8 @@ export function lowerSurrogate(
         if (recurrence) {
           later(() => {
             plan.emit(Op.FanoutForward, recurrence.forward);
-            if (purpose.count) plan.emit(Op.CountOperations, recurrence.forward, stem.operations);
+            if (SPIKEGRAD_TRAINING && purpose.count)
+              plan.emit(Op.CountOperations, recurrence.forward, stem.operations);
           });
         }
         plan.emit(Op.SurrogateForward, part.neuron);

@@ -73,7 +73,13 @@ describe("package.json", () => {
 
   test("gives TypeScript the types of what it gives at run time", async () => {
     const archive = (await readdir(installation.folder)).find((file) => file.endsWith(".tgz")) ?? "";
-    const untyped = ["./spikegrad.wasm", "./spikegrad.scalar.wasm", "./spikegrad.threads.wasm", "./worker"];
+    const untyped = [
+      "./spikegrad.wasm",
+      "./spikegrad.infer.wasm",
+      "./spikegrad.scalar.wasm",
+      "./spikegrad.threads.wasm",
+      "./worker",
+    ];
     const { stdout } = await execute(
       process.execPath,
       [
@@ -228,7 +234,7 @@ test("a CDN worker, in workerd", async (context) => {
       method: "POST",
       body: await readFile(at("trained.safetensors")),
     });
-    expect(await response.json()).toMatchObject({ answers, sameErrors: true });
+    expect(await response.json()).toMatchObject({ answers, inferred: answers, sameErrors: true });
   } finally {
     await worker.stop();
   }

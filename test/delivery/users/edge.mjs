@@ -1,14 +1,18 @@
 // A CDN worker.
 import { ArgumentError, createNetwork } from "spikegrad";
+import { loadNetwork } from "spikegrad/infer";
 import { readSafetensors } from "spikegrad/io";
 import { answer } from "./answer.mjs";
+import { samples } from "./samples.mjs";
 
 export default {
   async fetch(request) {
     const bytes = new Uint8Array(await request.arrayBuffer());
     const sameErrors = await createNetwork({}).catch((error) => error instanceof ArgumentError);
+    const { outputs } = await (await loadNetwork(bytes)).predict(samples().inputs);
     return Response.json({
       answers: await answer(bytes),
+      inferred: [...new Uint32Array(outputs.data.buffer)],
       sameErrors,
       tensors: readSafetensors(bytes).tensors.size,
     });

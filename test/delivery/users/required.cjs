@@ -4,6 +4,7 @@ const { ArgumentError, loadNetwork, preset } = require("spikegrad");
 require("spikegrad/data");
 require("spikegrad/data/node");
 require("spikegrad/io");
+require("spikegrad/infer");
 
 (async () => {
   const { samples } = await import("./samples.mjs");

@@ -1,0 +1,8 @@
+// What the core exports that only infers: compiled with `INFERENCE`, so that no kernel of training is in it.
+
+import { ABI_VERSION } from "./abi";
+export { run } from "./run";
+
+export function abiVersion(): i32 {
+  return ABI_VERSION;
+}

@@ -1,0 +1,14 @@
+import { Frame } from "./abi";
+import { execute } from "./program";
+
+/** Runs `words` 32-bit words of program as rank `rank` of `ranks`; `frames` holds one frame a rank, `team` what they share. */
+export function run(program: usize, words: usize, frames: usize, rank: u32, ranks: u32, team: usize): void {
+  const frame = frames + rank * Frame.Size;
+  store<u32>(frame, 0, Frame.Step);
+  store<u32>(frame, 0, Frame.Sample);
+  store<u32>(frame, 0, Frame.Block);
+  store<u32>(frame, rank, Frame.Rank);
+  store<u32>(frame, ranks, Frame.Ranks);
+  store<u32>(frame, team, Frame.Team);
+  execute(program, program + (words << 2), frame);
+}
