@@ -11,6 +11,7 @@ const faulty = join(root, "test/docs/faulty.ts");
 const UNREACHABLE = new Set([
   "src/network.ts createNetwork can throw StateError",
   "src/network.ts loadNetwork can throw StateError",
+  "src/infer.ts loadNetwork can throw StateError",
   "src/network.ts Network: save can throw ArgumentError",
   "src/network.ts Network: checkpoint can throw ArgumentError",
   "src/network.ts Network: foldBatchNorm can throw ArgumentError",
