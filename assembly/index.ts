@@ -2,18 +2,19 @@
 
 import { ABI_VERSION } from "./abi";
 import { fillNormal as normal, fillUniform as uniform, shuffle as permute } from "./math/normal";
+export { scatter } from "./math/scatter";
 export { run } from "./run";
 
 export function abiVersion(): i32 {
   return ABI_VERSION;
 }
 
-export function fillNormal(out: usize, count: i32, mean: f64, deviation: f64, c1: u32, c2: u32, c3: u32, key0: u32, key1: u32, scratch: usize): void {
-  normal(out, count, mean, deviation, c1, c2, c3, key0, key1, scratch);
+export function fillNormal(out: usize, first: i32, count: i32, mean: f64, deviation: f64, c1: u32, c2: u32, c3: u32, key0: u32, key1: u32, scratch: usize): void {
+  normal(out, first, count, mean, deviation, c1, c2, c3, key0, key1, scratch);
 }
 
-export function fillUniform(out: usize, count: i32, low: f64, high: f64, c1: u32, c2: u32, c3: u32, key0: u32, key1: u32, scratch: usize): void {
-  uniform(out, count, low, high, c1, c2, c3, key0, key1, scratch);
+export function fillUniform(out: usize, first: i32, count: i32, low: f64, high: f64, c1: u32, c2: u32, c3: u32, key0: u32, key1: u32, scratch: usize): void {
+  uniform(out, first, count, low, high, c1, c2, c3, key0, key1, scratch);
 }
 
 export function shuffle(list: usize, count: i32, epoch: u32, key0: u32, key1: u32, scratch: usize): void {

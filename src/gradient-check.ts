@@ -1,4 +1,5 @@
 import { Engine } from "./core/engine.ts";
+import { gather } from "./core/places.ts";
 import type { Build } from "./core/wasm.ts";
 import { differentiate, type GradientOptions } from "./gradients.ts";
 import type { Samples } from "./inputs.ts";
@@ -108,7 +109,14 @@ async function compare(
   measure: () => Promise<number>,
 ): Promise<{ samples: number; skipped: number; error: number }> {
   const stored = () => runner.engine.parameter(i);
-  const place = runner.model.parameters[i].index();
+  const { places, shape, length } = runner.model.parameters[i];
+  const place = new Uint32Array(gradient.length);
+  gather(
+    places,
+    shape[0],
+    Uint32Array.from({ length }, (_, at) => at),
+    place,
+  );
   const scale = gradient.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
   let square = 0;
   for (const at of place) square += stored()[at] * stored()[at];

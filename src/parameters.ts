@@ -64,7 +64,7 @@ export function openParameters(runner: Runner): Parameters {
       const bad = data.findIndex((x) => !Number.isFinite(x));
       if (bad >= 0) throw new ArgumentError(`parameters["${name}"][${bad}]`, data[bad], "a finite number");
       runner.requireIdle("parameters.set");
-      runner.engine.scatter(i, data, runner.engine.parameter(i));
+      runner.engine.store(i, data);
     },
     entries: () => specs.map((spec) => [spec.name, get(spec.name)]),
   };
@@ -74,7 +74,7 @@ export function openParameters(runner: Runner): Parameters {
 export function restoreParameters(runner: Runner, file: ModelFile): void {
   const { engine } = runner;
   checkParameters(runner.model.parameters, file).forEach((array, i) => {
-    engine.scatter(i, array, engine.parameter(i));
+    engine.store(i, array);
   });
 }
 

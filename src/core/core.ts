@@ -4,6 +4,7 @@ export interface CoreExports {
   run(program: number, words: number, frames: number, rank: number, ranks: number, team: number): void;
   fillNormal(
     out: number,
+    first: number,
     count: number,
     mean: number,
     deviation: number,
@@ -16,6 +17,7 @@ export interface CoreExports {
   ): void;
   fillUniform(
     out: number,
+    first: number,
     count: number,
     low: number,
     high: number,
@@ -26,6 +28,7 @@ export interface CoreExports {
     key1: number,
     scratch: number,
   ): void;
+  scatter(stored: number, rows: number, outputs: number, count: number, table: number): void;
   shuffle(list: number, count: number, epoch: number, key0: number, key1: number, scratch: number): void;
   ln(x: number): number;
 }

@@ -4,6 +4,7 @@ import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
 import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
+import { GROUP, gather, scatter } from "./places.ts";
 import { Plan, type Program } from "./plan.ts";
 import { seedKey, streamKey } from "./random.ts";
 import { checkThreads, possibleThreads, type Threads } from "./threads.ts";
@@ -28,6 +29,8 @@ export interface EngineOptions {
   readonly build?: "auto" | Build;
   readonly wasm?: WasmSource;
   readonly threads?: "auto" | number;
+  /** The method's own core: see `Method.core`. */
+  readonly core?: string | undefined;
 }
 
 /** The pool of workers, and what it must know of an engine. */
@@ -136,7 +139,7 @@ export class Engine {
         threads = { count: 1, reason: error instanceof Error ? error.message : String(error) };
       }
     }
-    const source = workers ? { build: "threads" as const } : { build, wasm };
+    const source = workers ? { build: "threads" as const } : { build, wasm, own: option.core };
     const loaded = await loadCore(source);
     const { module } = loaded;
     const memory = createMemory(SPIKEGRAD_TRAINING && workers !== undefined);
@@ -243,38 +246,68 @@ export class Engine {
   /** Draws the initial values: number i of the user's tensor comes from counter i of stream (init, tensor). */
   initialize(stream: number, initials: readonly Initial[]): void {
     if (!SPIKEGRAD_TRAINING) return;
+    const core = this.#core;
     const [key0, key1] = streamKey(this.#key, stream);
-    this.model.parameters.forEach((spec, i) => {
+    const { parameters } = this.model;
+    const random = this.#arena.take(64, "random numbers");
+    parameters.forEach((_, i) => {
       const initial = initials[i];
-      const count = spec.shape.reduce((a, b) => a * b, 1);
-      const scratch = this.#arena.take(count * 4 + 16, `the initial values of ${spec.name}`);
-      const out = scratch + 16;
-      if (initial.kind === "normal") {
-        this.#core.fillNormal(out, count, initial.mean, initial.deviation, i, 0, 0, key0, key1, scratch);
-      } else if (initial.kind === "uniform") {
-        this.#core.fillUniform(out, count, initial.low, initial.high, i, 0, 0, key0, key1, scratch);
+      const normal = (mean: number, deviation: number) => (out: number, first: number, count: number) =>
+        core.fillNormal(out, first, count, mean, deviation, i, 0, 0, key0, key1, random);
+      if (initial.kind === "normal") this.#fill(i, normal(initial.mean, initial.deviation));
+      else if (initial.kind === "uniform") {
+        const { low, high } = initial;
+        this.#fill(i, (out, first, count) =>
+          core.fillUniform(out, first, count, low, high, i, 0, 0, key0, key1, random),
+        );
       } else if (initial.kind === "orthogonal") {
-        this.#core.fillNormal(out, count, 0, 1, i, 0, 0, key0, key1, scratch);
-        orthogonalize(this.f32(out, count), spec.shape[0], initial.gain);
-      } else this.f32(out, count).fill(initial.value);
-      this.scatter(i, this.f32(out, count), this.parameter(i));
-      this.#arena.release(scratch);
+        this.#fill(i, normal(0, 1));
+        const values = this.gather(i, this.parameter(i));
+        orthogonalize(values, parameters[i].shape[0], initial.gain);
+        this.store(i, values);
+      } else this.#fill(i, (out, _, count) => this.f32(out, count).fill(initial.value));
     });
+    this.#arena.release(random);
+  }
+
+  /** The user's tensor `values` becomes parameter `i`. */
+  store(i: number, values: Float32Array): void {
+    this.#fill(i, (out, first, count) => this.f32(out, count).set(values.subarray(first, first + count)));
+  }
+
+  /**
+   * Has `write` put a group of outputs after the other into scratch memory, in the user's order, and the core arrange them:
+   * unlike a loop in JavaScript it is fast the first time.
+   */
+  #fill(i: number, write: (out: number, first: number, count: number) => void): void {
+    const { name, places, shape } = this.model.parameters[i];
+    const inputs = places.first();
+    const { length } = inputs;
+    const table = this.#arena.take((GROUP + 1) * length * 4, `the values of ${name}`);
+    this.u32(table, length).set(inputs);
+    const rows = table + length * 4;
+    for (let o = 0; o < shape[0]; o += GROUP) {
+      const outputs = Math.min(GROUP, shape[0] - o);
+      write(rows, o * length, outputs * length);
+      const stored = this.parameterAddress(i) + (o / GROUP) * (places.group ?? GROUP) * 4;
+      this.#core.scatter(stored, rows, outputs, length, table);
+    }
+    this.#arena.release(table);
   }
 
   /** The user's tensor `values` into stored elements. */
   scatter(i: number, values: ArrayLike<number>, stored: Float32Array): void {
-    const index = this.model.parameters[i].index();
-    for (let k = 0; k < index.length; k++) stored[index[k]] = values[k];
+    const { places, shape } = this.model.parameters[i];
+    scatter(places, shape[0], values, stored);
   }
 
   /** Stored elements as the user's tensor. */
   gather(i: number, stored: Float32Array): Float32Array {
     if (!SPIKEGRAD_TRAINING) return stored;
-    const index = this.model.parameters[i].index();
-    const out = new Float32Array(index.length);
-    for (let k = 0; k < index.length; k++) out[k] = stored[index[k]];
-    return out;
+    const { places, shape } = this.model.parameters[i];
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    gather(places, shape[0], stored, values);
+    return values;
   }
 
   /** `0 … count - 1` in the random order of `epoch`. */

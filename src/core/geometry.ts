@@ -1,4 +1,5 @@
 import { FanoutColumn, FanoutRow, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
+import type { Places } from "./places.ts";
 
 /** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
 export interface Extent {
@@ -89,8 +90,8 @@ export interface FanoutGeometry {
   readonly weightStride: number;
   /** f32 elements of the stored weights, a multiple of 4. */
   readonly weightLength: number;
-  /** Stored position of weight `[o][c][ky][kx]` (flat index) or `[o][i]`. */
-  readonly weightIndex: () => Int32Array;
+  /** Of weights `[o][c][ky][kx]` or `[o][i]`. */
+  readonly places: Places;
   /** A convolution seen from its outputs. */
   readonly window?: WindowGeometry;
   /** Bytes of scratch that dense activity needs. */
@@ -227,19 +228,17 @@ export function convGeometry(
     },
     weightStride: kernel * cells * 4,
     weightLength: inputs * kernel * kernel * cells,
-    weightIndex: () => {
-      const index = new Int32Array(outputs * inputs * kernel * kernel);
-      let i = 0;
-      for (let o = 0; o < outputs; o++) {
+    places: {
+      first: () => {
+        const places: number[] = [];
         for (let c = 0; c < inputs; c++) {
           for (let ky = 0; ky < kernel; ky++) {
-            for (let kx = 0; kx < kernel; kx++) {
-              index[i++] = ((c * kernel + ys.place(ky)) * kernel + xs.place(kx)) * cells + o;
-            }
+            for (let kx = 0; kx < kernel; kx++)
+              places.push(((c * kernel + ys.place(ky)) * kernel + xs.place(kx)) * cells);
           }
         }
-      }
-      return index;
+        return places;
+      },
     },
     gaps,
     operations: reached * inputs * outputs,
@@ -299,14 +298,7 @@ export function denseGeometry(from: Layout, to: Layout): FanoutGeometry {
     weightStride: stride * 4,
     narrow: cells <= 16 ? cells / 4 : 0,
     weightLength: from.length * stride,
-    weightIndex: () => {
-      const positions = from.positions();
-      const index = new Int32Array(outputs * inputs);
-      for (let o = 0; o < outputs; o++) {
-        for (let i = 0; i < inputs; i++) index[o * inputs + i] = positions[i] * stride + o;
-      }
-      return index;
-    },
+    places: { first: () => from.positions().map((position) => position * stride) },
     gaps: false,
     operations: inputs * outputs,
   };
@@ -344,12 +336,7 @@ export function pointGeometry(from: Layout, to: Layout, field: TargetField, stri
     target: field,
     weightStride: cells * 4,
     weightLength: inputs * cells,
-    weightIndex: () => {
-      const index = new Int32Array(outputs * inputs);
-      for (let o = 0; o < outputs; o++)
-        for (let c = 0; c < inputs; c++) index[o * inputs + c] = c * cells + o;
-      return index;
-    },
+    places: { first: () => Array.from({ length: inputs }, (_, c) => c * cells) },
     gaps: stride > 1,
     operations: across * down * inputs * outputs,
   };

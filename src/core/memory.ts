@@ -44,6 +44,8 @@ export class Arena {
     const size = Math.ceil(Math.max(bytes, 1) / ALIGNMENT) * ALIGNMENT;
     const fit = this.#free.findIndex((region) => region.bytes >= size);
     let address: number;
+    // What lies behind was never taken, and is zero.
+    const end = this.#end;
     if (fit >= 0) {
       const region = this.#free[fit];
       address = region.address;
@@ -58,7 +60,7 @@ export class Arena {
       this.#end = address + size;
     }
     this.#taken.set(address, size);
-    new Uint8Array(this.memory.buffer, address, size).fill(0);
+    if (address < end) new Uint8Array(this.memory.buffer, address, Math.min(size, end - address)).fill(0);
     return address;
   }
 

@@ -52,7 +52,7 @@ export class ParameterList {
   weight(
     name: string,
     shape: readonly number[],
-    geometry: Pick<FanoutGeometry, "weightLength" | "weightIndex">,
+    geometry: Pick<FanoutGeometry, "weightLength" | "places">,
     initial: (fanIn: number) => Initial,
     option: { readonly trainable?: boolean; readonly whole?: boolean } = {},
   ): number {
@@ -62,7 +62,7 @@ export class ParameterList {
       name,
       shape,
       length: geometry.weightLength,
-      index: geometry.weightIndex,
+      places: geometry.places,
       fanIn,
       initial: initial(fanIn),
       whole,
@@ -80,12 +80,11 @@ export class ParameterList {
   ): number {
     const { statistic = false, trainable = !statistic, whole = false } = option;
     const length = Math.ceil(channels / 4) * 4;
-    const index = () => Int32Array.from({ length: channels }, (_, i) => i);
     return this.#push({
       name,
       shape: [channels],
       length,
-      index,
+      places: { first: () => [0] },
       fanIn,
       initial,
       whole,

@@ -1,4 +1,5 @@
 import type { Extent, Layout } from "../core/geometry.ts";
+import type { Places } from "../core/places.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
@@ -18,8 +19,7 @@ export interface ParameterSpec {
   readonly shape: readonly number[];
   /** f32 elements that the core keeps, padding included; a multiple of 4. */
   readonly length: number;
-  /** Place in the core's tensor of each element of the user's, flat. */
-  readonly index: () => Int32Array;
+  readonly places: Places;
   /** Inputs of one output: what initialisers scale with. */
   readonly fanIn: number;
   readonly initial: Initial;
@@ -174,6 +174,8 @@ export interface Model {
 /** A gradient method, as the library sees it. */
 export interface Method<Descriptor extends { readonly kind: string }> {
   readonly kind: Descriptor["kind"];
+  /** In the bundle that only infers: a core with the method's own instructions, deflated. */
+  readonly core?: string | undefined;
   /** Checks a descriptor that came from outside. */
   check(descriptor: Descriptor): Descriptor;
   /** The user's list with every neuron explicit and every layer named. */

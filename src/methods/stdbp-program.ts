@@ -10,6 +10,7 @@ import {
   WeightSum,
 } from "../../assembly/abi.ts";
 import { type Extent, Layout, size } from "../core/geometry.ts";
+import type { Places } from "../core/places.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
@@ -23,7 +24,7 @@ export const PANEL = 16;
 /** Weights in panels of sixteen neurons, `[panel][input row][16]`, and how spikes find their rows. */
 export interface Synapse {
   readonly weightLength: number;
-  readonly weightIndex: () => Int32Array;
+  readonly places: Places;
   /** Bytes of a panel. */
   readonly panelBytes: number;
   /** Connections of one neuron (dense) or of one channel at all its positions (convolution). */
@@ -68,14 +69,7 @@ function panels(outputs: number, rows: number, row: (i: number) => number) {
   return {
     panelBytes: rows * PANEL * 4,
     weightLength: Math.ceil(outputs / PANEL) * rows * PANEL,
-    weightIndex: () => {
-      const index = new Int32Array(outputs * rows);
-      for (let o = 0; o < outputs; o++) {
-        const panel = Math.floor(o / PANEL) * rows * PANEL + (o % PANEL);
-        for (let i = 0; i < rows; i++) index[o * rows + i] = panel + row(i) * PANEL;
-      }
-      return index;
-    },
+    places: { first: () => Array.from({ length: rows }, (_, i) => row(i) * PANEL), group: rows * PANEL },
   };
 }
 

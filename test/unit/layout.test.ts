@@ -14,8 +14,10 @@ import {
   size,
   subsampleGeometry,
 } from "../../src/core/geometry.ts";
+import { gather, scatter } from "../../src/core/places.ts";
 import { Plan } from "../../src/core/plan.ts";
 import { seedKey, streamKey } from "../../src/core/random.ts";
+import { convSynapse, denseSynapse } from "../../src/methods/stdbp-program.ts";
 import { cosPi, scheduleFactor } from "../../src/optimizers.ts";
 import { streamKey as exactKey } from "../network/twin.ts";
 
@@ -72,14 +74,23 @@ describe("layouts", () => {
           true,
         );
         const field = { bytes: half.length * 4, stride: half.rowLength * 4, origin: 0 };
-        for (const { weightIndex, weightLength } of [
-          conv,
-          denseGeometry(from, flat),
-          pointGeometry(from, half, field, stride),
-        ]) {
-          const index = weightIndex();
-          expect(new Set(index).size).toBe(index.length);
-          expect(Math.max(...index)).toBeLessThan(weightLength);
+        for (const [{ places, weightLength }, inputs] of [
+          [conv, extent.channels * kernel * kernel],
+          [denseGeometry(from, flat), size(extent)],
+          [pointGeometry(from, half, field, stride), extent.channels],
+          [denseSynapse(new Layout(extent, 16), out), size(extent)],
+          [
+            convSynapse(new Layout(extent, 16), to.extent, kernel, stride, padding),
+            extent.channels * kernel * kernel,
+          ],
+        ] as const) {
+          const values = Float32Array.from({ length: inputs * out }, (_, i) => 1 + i);
+          const stored = new Float32Array(weightLength);
+          scatter(places, out, values, stored);
+          expect(stored.filter((x) => x > 0).length).toBe(values.length);
+          const back = new Float32Array(values.length);
+          gather(places, out, stored, back);
+          expect(back).toEqual(values);
           expect(weightLength % 4).toBe(0);
         }
         // Every run of a convolution lies within its field, and the real positions within that.

@@ -31,10 +31,10 @@ export function sixteen(out: usize, first: u32, c1: u32, c2: u32, c3: u32, k0: u
 }
 export function quantile(p: f64): f64 { return normalQuantile(p); }
 export function normals(out: usize, count: i32, mean: f64, deviation: f64, c1: u32, k0: u32, k1: u32): void {
-  fillNormal(out, count, mean, deviation, c1, 0, 0, k0, k1, 32768);
+  fillNormal(out, 0, count, mean, deviation, c1, 0, 0, k0, k1, 32768);
 }
 export function uniforms(out: usize, count: i32, low: f64, high: f64, c1: u32, k0: u32, k1: u32): void {
-  fillUniform(out, count, low, high, c1, 0, 0, k0, k1, 32768);
+  fillUniform(out, 0, count, low, high, c1, 0, 0, k0, k1, 32768);
 }
 export function permute(list: usize, count: i32, epoch: u32, k0: u32, k1: u32): void {
   shuffle(list, count, epoch, k0, k1, 32768);

@@ -1,0 +1,50 @@
+/** Outputs that lie side by side in stored weights. */
+export const GROUP = 16;
+
+/** Where the core keeps a tensor `[outputs, …]`: the outputs of one input side by side, in groups of sixteen. */
+export interface Places {
+  /** Place of the first output's element for each input, in the user's order. */
+  readonly first: () => ArrayLike<number>;
+  /** Elements from one group to the next, where groups do not follow each other. */
+  readonly group?: number;
+}
+
+interface Elements extends ArrayLike<number> {
+  [i: number]: number;
+}
+
+/** The user's tensor into stored elements, a group at a time: both sides stay in cache. */
+export function scatter(
+  { first, group = GROUP }: Places,
+  outputs: number,
+  values: ArrayLike<number>,
+  stored: Elements,
+): void {
+  const inputs = first();
+  const count = inputs.length;
+  for (let o = 0; o < outputs; o += GROUP) {
+    const end = Math.min(o + GROUP, outputs) * count;
+    for (let i = 0; i < count; i++) {
+      let to = inputs[i] + (o / GROUP) * group;
+      for (let from = o * count + i; from < end; from += count) stored[to++] = values[from];
+    }
+  }
+}
+
+/** Stored elements into the user's tensor. */
+export function gather(
+  { first, group = GROUP }: Places,
+  outputs: number,
+  stored: ArrayLike<number>,
+  values: Elements,
+): void {
+  const inputs = first();
+  const count = inputs.length;
+  for (let o = 0; o < outputs; o += GROUP) {
+    const end = Math.min(o + GROUP, outputs) * count;
+    for (let i = 0; i < count; i++) {
+      let from = inputs[i] + (o / GROUP) * group;
+      for (let to = o * count + i; to < end; to += count) values[to] = stored[from++];
+    }
+  }
+}
