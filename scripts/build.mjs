@@ -6,7 +6,7 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle } from "esbuild";
-import { inlinedCores, moduleCores } from "./lib/cores.mjs";
+import { inlinedCores, methodCores, moduleCores } from "./lib/cores.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(root, "dist");
@@ -99,16 +99,18 @@ const workerSource = {
   },
 };
 
-/** The core that only infers in place of the SIMD one, inlined or as a module. */
-const inferringCore = {
-  name: "inferring-core",
+/** Where each method brings a core of its own, there is none for all. */
+const withoutCore = {
+  name: "without-core",
   setup(build) {
-    build.onResolve({ filter: /spikegrad\.wasm\?deflated$/ }, () => ({
-      path: join(dist, "spikegrad.infer.wasm"),
-      suffix: "?deflated",
+    build.onResolve({ filter: /spikegrad\.wasm\?deflated$/ }, ({ path }) => ({
+      path,
+      namespace: "without-core",
     }));
+    build.onLoad({ filter: /./, namespace: "without-core" }, () => ({ contents: 'export default ""' }));
   },
 };
+/** The core that only infers in place of the SIMD one, as a module. */
 const inferringModule = (query) => ({
   name: "inferring-module",
   setup(build) {
@@ -156,11 +158,19 @@ async function buildJavaScript() {
     collect(await bundleLibrary(entries), packages);
     for (const [folder, query] of Object.entries(EDGES)) await bundleForEdge(entries, folder, query);
     refuseNodeImports(
-      await bundleForInference("infer", [inferringCore, inlinedCores]),
+      await bundleForInference("infer", [
+        withoutCore,
+        methodCores(join(dist, "spikegrad.infer.wasm")),
+        inlinedCores,
+      ]),
       "dist/infer/index.js",
     );
     for (const [folder, query] of Object.entries(EDGES))
-      await bundleForInference(`infer-${folder}`, [inferringModule(query), moduleCores(query)]);
+      await bundleForInference(`infer-${folder}`, [
+        inferringModule(query),
+        methodCores(undefined),
+        moduleCores(query),
+      ]);
     await bundleOneFile();
     await writeCommonJs([...Object.keys(entries), "bundle"]);
   }
@@ -242,7 +252,7 @@ async function bundleLibrary(entryPoints) {
     entryPoints,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    plugins: [workerSource, inlinedCores, afterIndex],
+    plugins: [workerSource, methodCores(undefined), inlinedCores, afterIndex],
   });
   await removeStale("dist/chunks", metafile);
   for (const name of Object.keys(entryPoints)) {
@@ -260,7 +270,7 @@ async function bundleForEdge(entryPoints, folder, query) {
     splitting: true,
     chunkNames: "[name]-[hash]",
     sourcemap: false,
-    plugins: [workerSource, moduleCores(query), afterIndex],
+    plugins: [workerSource, methodCores(undefined), moduleCores(query), afterIndex],
   });
   await removeStale(`dist/${folder}`, metafile);
 }
@@ -292,7 +302,7 @@ async function writeCommonJs(names) {
 
 /** All of the default entry in one file, for a page without a bundler that is to fetch one. */
 async function bundleOneFile() {
-  const plugins = [withoutThreads, inlinedCores];
+  const plugins = [withoutThreads, methodCores(undefined), inlinedCores];
   await bundle({ ...LIBRARY, entryPoints: { bundle: ENTRIES.index.source }, plugins });
 }
 

@@ -10,14 +10,15 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const KILOBYTE = 1024;
 /**
  * Upper bounds, in bytes after gzip. The default entry is everything a page fetches before its first call: API, checks,
- * training, files, presets and the SIMD core. With a method it is all that training or predicting takes.
+ * training, files, presets and the SIMD core. With a method it is all that training or predicting takes. A method's file of
+ * `spikegrad/infer` has the core that runs it inside.
  */
 export const BOUNDS = {
   wasm: 36 * KILOBYTE,
   entry: 60 * KILOBYTE,
   withMethod: 72 * KILOBYTE,
-  infer: 31 * KILOBYTE,
-  inferWithMethod: 41 * KILOBYTE,
+  infer: 17 * KILOBYTE,
+  inferWithMethod: 34 * KILOBYTE,
 };
 
 const METHODS = ["lee", "bpsta", "decolle", "stdbp", "surrogate"];

@@ -54,8 +54,8 @@ export interface InferOptions {
 export async function loadNetwork(bytes: Uint8Array, option: InferOptions = {}): Promise<InferenceNetwork> {
   const { wasm } = options("loadNetwork options", option, ["wasm"]);
   const file = readModel(bytes);
-  const { description, model } = await modelInFile(file);
-  const runner = new Runner(description, await Engine.create(model, description.seed, { wasm }));
+  const { description, model, core } = await modelInFile(file);
+  const runner = new Runner(description, await Engine.create(model, description.seed, { wasm, core }));
   restoreParameters(runner, file);
   return new InferenceNetwork(runner);
 }

@@ -8,6 +8,11 @@ declare module "*.wasm?deflated" {
   const text: string;
   export default text;
 }
+// In the bundle that only infers: a core with what one method needs, deflated.
+declare module "*.wasm?method" {
+  const text: string | undefined;
+  export default text;
+}
 declare module "*.wasm?module" {
   const module: WebAssembly.Module;
   export default module;

@@ -1,8 +1,11 @@
 // How a core gets into a JavaScript file.
 import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { constants, deflate } from "node:zlib";
+import { build as bundle } from "esbuild";
+
+const root = resolve(import.meta.dirname, "../..");
 
 /**
  * A core's bytes in base64; deflated ones need a quarter less after a server has compressed the file they are in.
@@ -14,6 +17,30 @@ export async function coreText(path, deflated) {
   const bytes = await readFile(path);
   const settings = { level: constants.Z_BEST_COMPRESSION };
   return (deflated ? await promisify(deflate)(bytes, settings) : bytes).toString("base64");
+}
+
+/** Zopfli packs a twentieth tighter than zlib. A checkout whose packages are older builds without it. */
+let zopfli;
+const loadZopfli = () =>
+  import("@gfx/zopfli").catch(() => {
+    console.warn("build: @gfx/zopfli is not installed, cores will be larger; npm install");
+  });
+const packed = new Map();
+
+/** `coreText` for what is shipped. Zopfli is slow, so each core is packed once; `key` names it. */
+function packedText(key, read) {
+  if (!packed.has(key)) packed.set(key, pack(read()));
+  return packed.get(key);
+}
+
+async function pack(reading) {
+  const bytes = await reading;
+  zopfli ??= loadZopfli();
+  const better = await zopfli;
+  const small = better
+    ? Buffer.from(await better.zlibAsync(bytes, { numiterations: 15 }))
+    : await promisify(deflate)(bytes, { level: constants.Z_BEST_COMPRESSION });
+  return small.toString("base64");
 }
 
 /**
@@ -29,7 +56,7 @@ export const inlinedCores = {
       return { path: join(resolveDir, file), suffix };
     });
     build.onLoad({ filter: /\.wasm$/ }, async ({ path, suffix }) => ({
-      contents: await coreText(path, suffix !== ""),
+      contents: suffix ? await packedText(path, () => readFile(path)) : await coreText(path, false),
       loader: "text",
       watchFiles: [path],
     }));
@@ -54,3 +81,99 @@ export const moduleCores = (query) => ({
     }));
   },
 });
+
+/**
+ * For esbuild: what a method's file imports as its own core.
+ *
+ * @param {string | undefined} path the core that only infers, from which each method's is cut; undefined where methods have none
+ * @returns {import("esbuild").Plugin}
+ */
+export const methodCores = (path) => ({
+  name: "method-cores",
+  setup(build) {
+    build.onResolve({ filter: /\.wasm\?method$/ }, (args) => ({
+      path: basename(args.path, ".wasm?method"),
+      namespace: "method-core",
+    }));
+    build.onLoad({ filter: /./, namespace: "method-core" }, async ({ path: method }) =>
+      path === undefined
+        ? { contents: "export default undefined" }
+        : {
+            contents: await packedText(`${path} ${method}`, async () =>
+              cutCore(await readFile(path), method),
+            ),
+            loader: "text",
+            watchFiles: [path],
+          },
+    );
+  },
+});
+
+/** Names of the instructions that programs of a method may have: those that its files name. */
+async function instructionsOf(method) {
+  const { metafile } = await bundle({
+    absWorkingDir: root,
+    entryPoints: [`src/methods/${method}-model.ts`],
+    bundle: true,
+    write: false,
+    metafile: true,
+    define: { SPIKEGRAD_TRAINING: "false" },
+    plugins: [methodCores(undefined)],
+    logLevel: "error",
+  });
+  const files = Object.keys(metafile.inputs).filter((path) => path.startsWith("src/"));
+  const texts = await Promise.all(files.map((path) => readFile(join(root, path), "utf8")));
+  return new Set(texts.flatMap((text) => Array.from(text.matchAll(/\bOp\.(\w+)/g), ([, name]) => name)));
+}
+
+/** Numbers of all instructions by their names. */
+async function instructionNumbers() {
+  const { outputFiles } = await bundle({
+    absWorkingDir: root,
+    entryPoints: ["assembly/abi.ts"],
+    write: false,
+    format: "esm",
+  });
+  const { Op } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+  return Op;
+}
+
+/** A core without the instructions that no program of `method` has, and without what only they called. */
+async function cutCore(wasm, method) {
+  const { default: binaryen } = await import("assemblyscript/binaryen");
+  const numbers = await instructionNumbers();
+  const names = await instructionsOf(method);
+  const kept = new Set([...names].map((name) => numbers[name]));
+  if (kept.size < 2 || kept.has(undefined)) throw new Error(`${method}: what are its instructions?`);
+  const whole = binaryen.readBinary(wasm);
+  let tables = 0;
+  // The instruction loop jumps by number; the last target is for those that are none.
+  const text = whole.emitText().replace(/\(br_table((?: \$\w+)+)/g, (all, list) => {
+    const targets = list.trim().split(" ");
+    if (targets.length < kept.size) return all;
+    tables++;
+    const none = targets[targets.length - 1];
+    return `(br_table ${targets.map((target, i) => (kept.has(i) ? target : none)).join(" ")}`;
+  });
+  if (tables !== 1) throw new Error(`${method}: ${tables} tables that could be the instruction loop's`);
+  const core = binaryen.parseText(text);
+  core.setFeatures(binaryen.Features.All);
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(1);
+  core.runPasses([
+    "dce",
+    "remove-unused-brs",
+    "remove-unused-names",
+    "merge-blocks",
+    "vacuum",
+    "coalesce-locals",
+    "reorder-locals",
+    "vacuum",
+    "remove-unused-module-elements",
+  ]);
+  if (!core.validate()) throw new Error(`${method}: the core that was cut is not valid`);
+  const binary = core.emitBinary();
+  core.dispose();
+  whole.dispose();
+  return binary;
+}

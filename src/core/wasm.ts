@@ -23,6 +23,8 @@ export interface LoadCoreOptions {
   build?: "auto" | Build;
   /** Use this module instead of the bytes inside the package, e.g. where compiling at run time is forbidden. */
   wasm?: WasmSource;
+  /** Text of a core to take instead of the SIMD build inside the package. */
+  own?: string | undefined;
 }
 
 /** A compiled core, ready for any number of instances. */
@@ -46,7 +48,8 @@ declare const SPIKEGRAD_VERSION: string;
 // (module (func (param v128))): a type of 128-bit vectors and nothing else. Engines without SIMD refuse the type.
 const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 123, 0);
 
-const compiled = new Map<Build, Promise<WebAssembly.Module>>();
+/** By their build, or their text. */
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
 /** The core that `init` was given. */
 let initial: Core | undefined;
@@ -95,7 +98,7 @@ export function hasSimd(): boolean {
  * @throws MissingError where there is no WebAssembly, no SIMD for `"simd"`, or a policy forbids to compile
  */
 export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
-  const { build = "auto", wasm } = option;
+  const { build = "auto", wasm, own } = option;
   if (build !== "auto" && build !== "simd" && build !== "scalar" && build !== "threads") {
     throw new ArgumentError("build", build, '"auto", "simd" or "scalar"');
   }
@@ -120,19 +123,21 @@ export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
       'build: "simd" needs DecompressionStream, which this engine lacks; use "auto" or "scalar", or give spikegrad.wasm to init',
     );
   }
-  let module = compiled.get(chosen);
+  const text = SPIKEGRAD_TRAINING || chosen !== "simd" ? undefined : own;
+  const key = text ?? chosen;
+  let module = compiled.get(key);
   if (module === undefined) {
-    module = compileInlined(chosen);
-    compiled.set(chosen, module);
+    module = compileInlined(chosen, text);
+    compiled.set(key, module);
     // A refusal is not remembered: a chunk that failed to load may load the next time.
-    module.catch(() => compiled.delete(chosen));
+    module.catch(() => compiled.delete(key));
   }
   return { build: chosen, module: await module };
 }
 
-async function compileInlined(build: Build): Promise<WebAssembly.Module> {
+async function compileInlined(build: Build, text: string | undefined): Promise<WebAssembly.Module> {
   const source = build === "simd" ? simdCore : await otherCore(build);
-  const core = await source.load();
+  const core = await source.load(text);
   return core instanceof WebAssembly.Module ? core : await compile(core);
 }
 

@@ -1,3 +1,4 @@
+import core from "../../dist/bpsta.wasm?method";
 import {
   type Extent,
   type FanoutGeometry,
@@ -214,6 +215,7 @@ function transitOf(
 /** `bpsta`, as the library sees it. */
 export const bpstaMethod: Method<BpstaDescriptor> = {
   kind: "bpsta",
+  core,
   loss: squaredError({ reduction: "mean" }),
   check: (descriptor) => {
     options("method", descriptor, ["kind", "threshold", "decay", "kappa", "vote"]);

@@ -1,3 +1,4 @@
+import core from "../../dist/decolle.wasm?method";
 import { denseGeometry, type Extent, type FanoutGeometry, Layout, size } from "../core/geometry.ts";
 import { type PatchGeometry, patchGeometry } from "../core/patch.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
@@ -194,6 +195,7 @@ function model(
 /** `decolle`, as the library sees it. */
 export const decolleMethod: Method<DecolleDescriptor> = {
   kind: "decolle",
+  core,
   loss: smoothL1(),
   losses: ["smoothL1"],
   check: (descriptor) => {

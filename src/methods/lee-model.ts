@@ -1,4 +1,5 @@
 import { BackwardFlags, Lee, Op, Output } from "../../assembly/abi.ts";
+import core from "../../dist/lee.wasm?method";
 import {
   convolved,
   type Extent,
@@ -428,6 +429,7 @@ function leakPowers(plan: Plan, leak: number, steps: number): number {
 /** `lee`, as the library sees it. */
 export const leeMethod: Method<LeeDescriptor> = {
   kind: "lee",
+  core,
   loss: squaredError(),
   check: (descriptor) => {
     options("method", descriptor, ["kind", "leak", "threshold"]);

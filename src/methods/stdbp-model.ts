@@ -1,3 +1,4 @@
+import core from "../../dist/stdbp.wasm?method";
 import { convolved, type Extent, Layout } from "../core/geometry.ts";
 import { ArgumentError } from "../errors.ts";
 import { initialOf } from "../initializers.ts";
@@ -128,6 +129,7 @@ const initial = (fanIn: number) => initialOf({ kind: "scaledNormal", mean: 0.1, 
 /** `stdbp`, as the library sees it. */
 export const stdbpMethod: Method<StdbpDescriptor> = {
   kind: "stdbp",
+  core,
   loss: crossEntropy(),
   continuous: true,
   check: ({ kind: _, ...rest }) => stdbp(rest),
