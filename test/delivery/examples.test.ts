@@ -82,6 +82,18 @@ describe("examples/edge", () => {
           await post(new Uint8Array(785)),
         ];
         expect(refused.map(({ status }) => status)).toEqual([405, 400, 413]);
+        // In chunks a body says nothing of its length.
+        const chunked = (...parts: Uint8Array<ArrayBuffer>[]) =>
+          fetch(server.url, {
+            method: "POST",
+            body: new Blob(parts).stream(),
+            duplex: "half",
+          } as RequestInit);
+        const longer = await chunked(images[0], new Uint8Array(1));
+        expect(longer.status).toBe(413);
+        expect(await longer.json()).toEqual({ error: "more than 784 bytes" });
+        const whole = await chunked(images[0].slice(0, 300), images[0].slice(300));
+        expect(await whole.json()).toEqual(wanted[0]);
         expect(await refused[1].json()).toEqual({ error: "got 783 bytes; expected 784" });
         expect(await (await post(images[0])).json()).toEqual(wanted[0]);
       } finally {
