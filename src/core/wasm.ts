@@ -138,7 +138,12 @@ export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
 async function compileInlined(build: Build, text: string | undefined): Promise<WebAssembly.Module> {
   const source = build === "simd" ? simdCore : await otherCore(build);
   const core = await source.load(text);
-  return core instanceof WebAssembly.Module ? core : await compile(core);
+  return isModule(core) ? core : await compile(core);
+}
+
+/** Whether it is a module, of another realm too: some hosts compile outside of where the program runs. */
+function isModule(core: unknown): core is WebAssembly.Module {
+  return Object.prototype.toString.call(core) === "[object WebAssembly.Module]";
 }
 
 async function otherCore(build: "scalar" | "threads"): Promise<CoreSource> {
@@ -153,8 +158,7 @@ async function otherCore(build: "scalar" | "threads"): Promise<CoreSource> {
 }
 
 async function loadGiven(wasm: WasmSource, build: "auto" | Build): Promise<Core> {
-  const module =
-    wasm instanceof WebAssembly.Module ? wasm : await compile(await readBytes(wasm as BytesSource));
+  const module = isModule(wasm) ? wasm : await compile(await readBytes(wasm as BytesSource));
   const stamp = readStamp(module);
   if (!KNOWN.includes(stamp.build)) {
     throw new FormatError("wasm", `the ${stamp.build} core`, `a core that trains: ${KNOWN.join(", ")}`);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { Installation } from "../../scripts/lib/delivery.mjs";
+import { buildForEdgeLight, runAtEdgeLight } from "../../scripts/lib/edge-light.mjs";
 import { findRuntimes } from "../../scripts/runtimes.mjs";
 
 type Runtimes = Awaited<ReturnType<typeof findRuntimes>>;
@@ -14,13 +15,23 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 let installation: Installation;
 let runtimes: Runtimes;
 let expected: Hashes;
+let answers: Record<string, { outputs: number[]; live: unknown[] }>;
 
 beforeAll(async () => {
   installation = await Installation.make(
-    ["train.mjs", "print.mjs", "page.html"].map((file) => join(here, file)),
+    [
+      "train.mjs",
+      "print.mjs",
+      "infer-make.mjs",
+      "infer.mjs",
+      "infer-print.mjs",
+      "edge-light.mjs",
+      "page.html",
+    ].map((file) => join(here, file)),
   );
   runtimes = await findRuntimes();
   expected = await installation.run("node", process.execPath, "print.mjs");
+  answers = await installation.run("node", process.execPath, "infer-make.mjs");
 }, 300_000);
 
 afterAll(() => installation?.remove());
@@ -71,6 +82,47 @@ describe("Chromium", () => {
     const { error } = await runInPage(need("chromium", context), policy);
     expect(error).toMatchObject({ name: "MissingError", code: "ERR_MISSING" });
     expect(error?.message).toContain("'wasm-unsafe-eval'");
+  });
+});
+
+describe("spikegrad/infer has the answers of the whole library", () => {
+  test("which are of each method, and not all the same", () => {
+    expect(Object.keys(answers)).toEqual(["lee", "bpsta", "decolle", "stdbp", "surrogate"]);
+    for (const { outputs } of Object.values(answers)) expect(new Set(outputs).size).toBeGreaterThan(4);
+  });
+
+  test("in Node", async () => {
+    expect(await installation.run("node", process.execPath, "infer-print.mjs")).toEqual(answers);
+  });
+
+  test("in Deno, without a permission", async (context) => {
+    expect(await installation.run("deno", need("deno", context), "infer-print.mjs")).toEqual(answers);
+  });
+
+  test("in Bun", async (context) => {
+    expect(await installation.run("bun", need("bun", context), "infer-print.mjs")).toEqual(answers);
+  });
+
+  const inPage = 'import("/infer.mjs").then((module) => module.run())';
+
+  test("in Chromium", async (context) => {
+    expect(await installation.evaluate(need("chromium", context), "", inPage)).toEqual(answers);
+  });
+
+  test("in Firefox", async (context) => {
+    expect(await installation.report(need("firefox", context), inPage)).toEqual(answers);
+  });
+
+  test("where bytes may not be compiled, under the condition edge-light; so has the whole library", async () => {
+    await buildForEdgeLight(
+      join(installation.folder, "edge-light.mjs"),
+      join(installation.folder, "edge-light"),
+    );
+    expect(await runAtEdgeLight(join(installation.folder, "edge-light"))).toEqual({
+      refusals: ["CompileError", "CompileError", "EvalError"],
+      inferred: answers,
+      whole: answers,
+    });
   });
 });
 

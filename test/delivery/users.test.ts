@@ -20,6 +20,8 @@ const tool = (path: string) => join(here, "node_modules", path);
 
 interface Found {
   answers?: number[];
+  count?: number;
+  reason?: string;
   error?: { name: string; code?: string; message: string };
 }
 
@@ -176,6 +178,19 @@ describe("Chromium, without a bundler:", () => {
         "default-src 'none'; connect-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
     };
     expect(await inPage(".", "one-file.html", policy)).toEqual({ answers });
+  });
+
+  test("threads under a policy of worker-src 'self': by a worker from a file, and none without", async (context) => {
+    need("chromium", context);
+    const headers = {
+      "Cross-Origin-Opener-Policy": "same-origin",
+      "Cross-Origin-Embedder-Policy": "require-corp",
+      "Content-Security-Policy": "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
+    };
+    expect(await inPage(".", "threads.html?worker", headers)).toEqual({ answers, count: 2 });
+    const { reason, ...without } = await inPage(".", "threads.html", headers);
+    expect(without).toEqual({ answers, count: 1 });
+    expect(reason).toMatch(/worker/);
   });
 
   test("a policy without 'wasm-unsafe-eval' is named in the error", async (context) => {

@@ -1,0 +1,3 @@
+import { run } from "./infer.mjs";
+
+console.log(JSON.stringify(await run()));
