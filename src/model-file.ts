@@ -2,7 +2,7 @@ import { GENERATOR, GENERATOR_VERSION } from "./core/random.ts";
 import type { EncoderDescriptor } from "./encoders.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
 import type { InitializerDescriptor } from "./initializers.ts";
-import { readSafetensors, toFloat32, writeSafetensors } from "./io/index.ts";
+import { readSafetensors, writeSafetensors } from "./io/index.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { LossDescriptor } from "./losses.ts";
 import type { MethodDescriptor } from "./methods/index.ts";
@@ -178,7 +178,7 @@ export function readModel(bytes: Uint8Array): ModelFile {
   const best = new Map<string, Tensor>();
   for (const [name, tensor] of tensors) {
     if (tensor.dtype !== "F32") throw new FormatError(`tensor "${name}".dtype`, tensor.dtype, "F32");
-    const entry = { shape: tensor.shape, data: toFloat32(tensor) };
+    const entry = { shape: tensor.shape, data: tensor.data };
     if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), entry);
     else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), entry);
     else parameters.set(name, entry);

@@ -36,7 +36,7 @@ import type { Tensor } from "./tensor.ts";
 import { Trainer } from "./training.ts";
 import type { Progress } from "./training-run.ts";
 import type { FitOptions } from "./training-settings.ts";
-import { integer, options, positive } from "./validate.ts";
+import { findNonFinite, integer, options, positive } from "./validate.ts";
 
 /** What `createNetwork` takes. */
 export interface NetworkOptions {
@@ -487,7 +487,7 @@ export class Network {
         `a Float32Array of ${count} values [${samples.count}, ${this.classes}]`,
       );
     }
-    const bad = data.findIndex((x) => !Number.isFinite(x));
+    const bad = findNonFinite(data);
     if (bad >= 0) throw new ArgumentError(`dLdOutput[${bad}]`, data[bad], "a finite number");
     return (await differentiate(this.#runner, samples, undefined, data, option)).gradients;
   }

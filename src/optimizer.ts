@@ -4,6 +4,7 @@ import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
+import { findNonFinite } from "./validate.ts";
 
 /** How the core takes an optimizer's steps. */
 interface Form {
@@ -350,7 +351,7 @@ export function putGradients(
         `a tensor or Float32Array of ${count} values [${spec.shape.join(", ")}]`,
       );
     }
-    const bad = array.findIndex((x) => !Number.isFinite(x));
+    const bad = findNonFinite(array);
     if (bad >= 0) throw new ArgumentError(`gradients["${spec.name}"][${bad}]`, array[bad], "a finite number");
     return array;
   });

@@ -3,6 +3,7 @@ import type { ParameterSpec } from "./methods/method.ts";
 import type { ModelFile } from "./model-file.ts";
 import type { Runner } from "./runner.ts";
 import type { Tensor } from "./tensor.ts";
+import { findNonFinite } from "./validate.ts";
 
 /** Reads and writes a network's parameters by name, in PyTorch's layout. */
 export interface Parameters {
@@ -61,7 +62,7 @@ export function openParameters(runner: Runner): Parameters {
           `a Float32Array of ${count} values [${specs[i].shape.join(", ")}]`,
         );
       }
-      const bad = data.findIndex((x) => !Number.isFinite(x));
+      const bad = findNonFinite(data);
       if (bad >= 0) throw new ArgumentError(`parameters["${name}"][${bad}]`, data[bad], "a finite number");
       runner.requireIdle("parameters.set");
       runner.engine.store(i, data);
@@ -70,26 +71,24 @@ export function openParameters(runner: Runner): Parameters {
   };
 }
 
-/** Puts a file's parameters into the network; all are checked before any is written. */
-export function restoreParameters(runner: Runner, file: ModelFile): void {
-  const { engine } = runner;
-  checkParameters(runner.model.parameters, file).forEach((array, i) => {
-    engine.store(i, array);
+/** Puts a file's parameters into the network: those that `checkParameters` found to be its. */
+export function restoreParameters({ engine, model }: Runner, { parameters }: ModelFile): void {
+  model.parameters.forEach(({ name }, i) => {
+    engine.store(i, (parameters.get(name) as Tensor).data);
   });
 }
 
-/** The values of a file's parameters, if they are those of the network. */
-export function checkParameters(specs: readonly ParameterSpec[], file: ModelFile): Float32Array[] {
+/** Refuses a file's parameters unless they are those of the network. */
+export function checkParameters(specs: readonly ParameterSpec[], file: ModelFile): void {
   const names = new Set(file.parameters.keys());
-  const arrays = specs.map((spec) => {
-    names.delete(spec.name);
-    return checkTensor(spec.name, file.parameters.get(spec.name), spec.shape);
-  });
+  for (const { name, shape } of specs) {
+    names.delete(name);
+    checkTensor(name, file.parameters.get(name), shape);
+  }
   for (const name of names) {
     const known = specs.map((spec) => spec.name).join(", ");
     throw new FormatError(`tensor "${name}"`, "an unknown tensor", `only ${known}`);
   }
-  return arrays;
 }
 
 function product(shape: readonly number[]): number {
@@ -113,7 +112,7 @@ export function checkTensor(
       `shape [${shape.join(", ")}]`,
     );
   }
-  const bad = tensor.data.findIndex((x) => !Number.isFinite(x));
+  const bad = findNonFinite(tensor.data);
   if (bad >= 0) throw new FormatError(`tensor "${name}"[${bad}]`, tensor.data[bad], "a finite number");
   return tensor.data;
 }

@@ -66,3 +66,9 @@ export function choice<T extends string>(argument: string, value: unknown, choic
   }
   return value as T;
 }
+
+/** Place of the first number that is not finite, or -1. A loop: a callback a number is slow the first time. */
+export function findNonFinite(values: ArrayLike<number>): number {
+  for (let i = 0; i < values.length; i++) if (values[i] - values[i] !== 0) return i;
+  return -1;
+}

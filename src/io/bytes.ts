@@ -1,4 +1,4 @@
-import { ArgumentError, MemoryError } from "../errors.ts";
+import { ArgumentError, MemoryError, show } from "../errors.ts";
 
 /**
  * The built-in tag of a value, e.g. `"Float32Array"`. Unlike `instanceof` it also holds for arrays that
@@ -32,13 +32,14 @@ export function requireBytes(value: unknown, argument: string): asserts value is
 /**
  * `length` zero bytes in a buffer of their own.
  *
- * @throws MemoryError naming the bytes and `purpose` if the runtime refuses.
+ * @throws MemoryError naming the bytes, `purpose` and `name`, any text, if the runtime refuses.
  */
-export function allocate(length: number, purpose: string): Uint8Array<ArrayBuffer> {
+export function allocate(length: number, purpose: string, name?: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(length);
   } catch (cause) {
-    throw new MemoryError(length, `${purpose} needs ${length} bytes; the runtime refused them`, { cause });
+    const what = name === undefined ? purpose : `${purpose} ${show(name)}`;
+    throw new MemoryError(length, `${what} needs ${length} bytes; the runtime refused them`, { cause });
   }
 }
 

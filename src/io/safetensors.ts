@@ -1,4 +1,4 @@
-import { FormatError, show } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { allocate, requireBytes } from "./bytes.ts";
 import { DTYPES, type SafetensorsTensor } from "./dtypes.ts";
 import { MAX_HEADER_BYTES, parseHeader } from "./safetensors-header.ts";
@@ -54,7 +54,7 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   const { places, metadata } = parseHeader(text, bytes.length - dataStart);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of places) {
-    const copy = allocate(end - begin, `tensor ${show(name)}`);
+    const copy = allocate(end - begin, "tensor", name);
     copy.set(bytes.subarray(dataStart + begin, dataStart + end));
     const data = DTYPES[dtype].over(copy.buffer);
     // The table pairs each dtype with its array; TypeScript cannot follow that through the lookup.
