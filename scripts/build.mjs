@@ -67,7 +67,10 @@ const afterEntry = (entry, name) => ({
   name: "after-entry",
   setup(build) {
     build.onLoad(
-      { filter: /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold)\.ts$/ },
+      {
+        filter:
+          /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold|core[\\/]workers|builds[\\/](scalar|threads))\.ts$/,
+      },
       async ({ path }) => ({
         contents: `${await readFile(path, "utf8")}\nexport { ${name} as _ } from ${JSON.stringify(join(root, entry))};`,
         loader: "ts",
