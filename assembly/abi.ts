@@ -44,7 +44,8 @@ export const enum Op {
   BiasBackward, // bias record
   ProductGather, // product record
   ProductForward, // product record, after ProductGather
-  ProductBackward, // product record, after ProductGather; 1 to add to the gradient instead of writing it
+  ProductBackward, // product record, after ProductGather; 0 to write the gradient, 1 to add to it, or the update record of a step
+  // of Adamax that is taken in place of writing it: of weights whose rows are as wide as a panel
   Transpose, // destination view, source view, rows, columns, source stride
   PatchForward, // patch record
   PatchBackward, // patch record: adds to its sums
@@ -546,10 +547,11 @@ export const enum Product {
   Delta = 32, // view: D, f32 [outputs]
   Lists = 36, // address: per sample [u32 offset, f32 value] of what is not 0
   Counts = 40, // address: u32 a sample
-  Turned = 44, // address: the same per input, and their counts
-  TurnedCounts = 48,
-  Capacity = 52, // samples that the lists have room for
-  Size = 56,
+  Turned = 44, // address: the same per input
+  TurnedEnds = 48, // address: u32 an input, where its list ends
+  TurnedStride = 52, // bytes of an input's list
+  Panel = 56, // bytes between the weights of thirty-two outputs and those of the next
+  Size = 60,
 }
 
 /**
@@ -630,7 +632,8 @@ export const enum DecolleDense {
   Outputs = 32, // real outputs
   Operations = 36, // view of the u64 that counts operations, or 0
   Currents = 40, // view of scratch: f32 [DENSE_STEPS][32]
-  Size = 44,
+  Panel = 44, // as in Product
+  Size = 48,
 }
 
 /** Most steps that a dense layer takes between two looks at its input. */

@@ -119,7 +119,7 @@ export function train(op: u32, pc: usize, frame: usize): void {
       productForward(operand(pc, 0), frame);
       break;
     case Op.ProductBackward:
-      productBackward(operand(pc, 0), operand(pc, 1) != 0, frame);
+      productBackward(operand(pc, 0), operand(pc, 1), frame);
       break;
     case Op.Transpose:
       transpose(at(operand(pc, 0), frame), at(operand(pc, 1), frame), operand(pc, 2), operand(pc, 3), operand(pc, 4));

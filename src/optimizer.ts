@@ -154,12 +154,15 @@ export class OptimizerState {
 
   /**
    * Emits one step with the gradients in the engine's first block, clipping included, for a program that learns while it
-   * runs.
+   * runs. `products`: those gradients that are yet to be computed; Adamax takes its step with them part by part.
    */
-  emit(plan: Plan): void {
-    const { value, norm } = this.#clip;
-    if (value !== undefined || norm !== undefined) this.#emitCheck(plan);
-    this.#emitStep(plan);
+  emit(plan: Plan, products?: ReadonlyMap<number, number>): void {
+    const clips = (this.#clip.value ?? this.#clip.norm) !== undefined;
+    const fused = !clips && this.#form.op === Op.Adamax;
+    if (!fused) for (const product of products?.values() ?? []) plan.emit(Op.ProductBackward, product, 0);
+    plan.barrier();
+    if (clips) this.#emitCheck(plan);
+    this.#emitStep(plan, fused ? products : undefined);
   }
 
   /** Emits the check and clipping of the gradients; gives the clip record's address. */
@@ -176,7 +179,7 @@ export class OptimizerState {
     return record;
   }
 
-  #emitStep(plan: Plan): void {
+  #emitStep(plan: Plan, products?: ReadonlyMap<number, number>): void {
     const engine = this.#engine;
     plan.emit(Op.Advance, this.#hyper);
     plan.barrier();
@@ -193,7 +196,9 @@ export class OptimizerState {
         [Update.Hyper]: this.#hyper,
         [Update.Scale]: { f32: scale },
       });
-      plan.emit(this.#form.op, record);
+      const product = products?.get(i);
+      if (product) plan.emit(Op.ProductBackward, product, record);
+      else plan.emit(this.#form.op, record);
     });
   }
 

@@ -1,7 +1,6 @@
 import { Stream } from "../assembly/abi.ts";
 import type { Lowered } from "./core/engine.ts";
 import { size } from "./core/geometry.ts";
-import type { Plan } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { NonFiniteError } from "./errors.ts";
 import { evaluate } from "./evaluation.ts";
@@ -141,7 +140,7 @@ export class TrainingRun {
   }
 
   #purpose(): Purpose {
-    const learn = (plan: Plan) => this.state.emit(plan);
+    const learn: Purpose["learn"] = (plan, products) => this.state.emit(plan, products);
     const record = this.#keep;
     const bypass = this.settings.bypassNeurons;
     return this.#runner.purpose(

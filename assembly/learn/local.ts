@@ -114,20 +114,34 @@ export function decolleDelta(local: usize, frame: usize): void {
   const bytes = (rows * rowLength) << 2;
   for (let row: usize = 0; row < rows; ++row) {
     const first = (row * rowLength) << 2;
-    for (let p: usize = 0; p < rowLength << 2; p += 16) {
+    for (let p: usize = 0; p < rowLength << 2; ) {
       const u = pooled + row * pooledStride + p;
       const place = first + p;
-      const a = weight + place;
+      let a = weight + place;
       const to = delta + place;
       if (ASC_FEATURE_SIMD) {
+        // Four vectors share the loads of dL/dr; what the last of them hold past the end is not kept.
+        const end = min<usize>(64, (rowLength << 2) - p);
         let g = f32x4.splat(0);
-        for (let k: usize = 0; k < classes; ++k) {
-          g = f32x4.add(g, f32x4.mul(v128.load(a + k * bytes), v128.load32_splat(error + (k << 2))));
+        let h = g;
+        let i = g;
+        let j = g;
+        for (let k: usize = 0; k < classes; ++k, a += bytes) {
+          const x = v128.load32_splat(error + (k << 2));
+          g = f32x4.add(g, f32x4.mul(v128.load(a), x));
+          h = f32x4.add(h, f32x4.mul(v128.load(a, 16), x));
+          i = f32x4.add(i, f32x4.mul(v128.load(a, 32), x));
+          j = f32x4.add(j, f32x4.mul(v128.load(a, 48), x));
         }
-        if (mask) g = f32x4.mul(g, v128.load(mask + place));
-        const s = f32x4.add(f32x4.mul(f32x4.splat(10), f32x4.abs(v128.load(u))), f32x4.splat(1));
-        const d = f32x4.div(g, f32x4.mul(s, s));
-        v128.store(to, d);
+        for (let k: usize = 0; k < end; k += 16) {
+          if (mask) g = f32x4.mul(g, v128.load(mask + place + k));
+          const s = f32x4.add(f32x4.mul(f32x4.splat(10), f32x4.abs(v128.load(u + k))), f32x4.splat(1));
+          v128.store(to + k, f32x4.div(g, f32x4.mul(s, s)));
+          g = h;
+          h = i;
+          i = j;
+        }
+        p += 64;
       } else {
         for (let lane: usize = 0; lane < 16; lane += 4) {
           let g: f32 = 0;
@@ -136,6 +150,7 @@ export function decolleDelta(local: usize, frame: usize): void {
           const s: f32 = 10 * Mathf.abs(load<f32>(u + lane)) + 1;
           store<f32>(to + lane, g / (s * s));
         }
+        p += 16;
       }
     }
   }

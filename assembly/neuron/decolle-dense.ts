@@ -57,6 +57,7 @@ function refill(record: usize, list: usize, starts: usize, frame: usize): u32 {
 export function decolleDense(record: usize, frame: usize): void {
   const neuron = load<u32>(record, DecolleDense.Neuron) as usize;
   const weight = at(load<u32>(record, DecolleDense.Weight), frame);
+  const panel = load<u32>(record, DecolleDense.Panel) as usize;
   const currents = at(load<u32>(record, DecolleDense.Currents), frame);
   const listView = load<u32>(record, DecolleDense.List) as usize;
   const startsView = load<u32>(record, DecolleDense.Starts) as usize;
@@ -91,15 +92,16 @@ export function decolleDense(record: usize, frame: usize): void {
     for (let p: usize = 0; p < bytes; ) {
       const left = bytes - p;
       const width: usize = left >= 128 ? 128 : left >= 32 ? 32 : 16;
+      const columns = weight + (p >> 7) * panel + (p & 127);
       for (let lane: u32 = 0; lane < lanes; ++lane) {
         enterLane(lane, frame);
         const starts = at(startsView, frame);
         const addresses = starts + ADDRESSES;
         const count = load<u32>(starts, 4) as i32;
         const out = at(bitsView, frame) + (load<u32>(starts) as usize) * bitsStep;
-        if (width == 128) gather8(currents, weight + p, addresses, count);
-        else if (width == 32) gather2(currents, weight + p, addresses, count);
-        else gather1(currents, weight + p, addresses, count);
+        if (width == 128) gather8(currents, columns, addresses, count);
+        else if (width == 32) gather2(currents, columns, addresses, count);
+        else gather1(currents, columns, addresses, count);
         for (let k: usize = 0; k < width; k += 32) {
           fire(neuron, currents + k, width, p + k, count, out, bitsStep, width > 16, frame);
         }

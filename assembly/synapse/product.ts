@@ -7,18 +7,21 @@
 // thirty-two outputs is outermost: its rows stay in cache for all samples. Bound by loads.
 
 import { Control, Frame, Product } from "../abi";
+import { adamaxStep } from "../learn/adamax";
 import { at, endOfShare, firstOfShare } from "../view";
 
 /** Bytes of a list's entry: offset of the row, value. */
 const ENTRY: usize = 8;
 
+/** Rows of a gradient that are made before the optimizer uses them: half of a nearest cache with weights and state. */
+const ROWS: usize = 32;
+
 /** `to` = `from` (or 0) + Σ value · row, thirty-two wide. */
-function chain32(to: usize, from: usize, base: usize, list: usize, count: u32): void {
+function chain32(to: usize, from: usize, base: usize, list: usize, end: usize): void {
   if (!ASC_FEATURE_SIMD) {
-    for (let k: usize = 0; k < 128; k += 16) chain4(to + k, from ? from + k : 0, base + k, list, count);
+    for (let k: usize = 0; k < 128; k += 16) chain4(to + k, from ? from + k : 0, base + k, list, end);
     return;
   }
-  const end = list + (count as usize) * ENTRY;
   let a = f32x4.splat(0);
   let b = a;
   let c = a;
@@ -61,50 +64,8 @@ function chain32(to: usize, from: usize, base: usize, list: usize, count: u32): 
   v128.store(to, h, 112);
 }
 
-/** The same, sixteen wide. */
-function chain16(to: usize, from: usize, base: usize, list: usize, count: u32): void {
-  const end = list + (count as usize) * ENTRY;
-  if (ASC_FEATURE_SIMD) {
-    let a = f32x4.splat(0);
-    let b = a;
-    let c = a;
-    let d = a;
-    if (from) {
-      a = v128.load(from);
-      b = v128.load(from, 16);
-      c = v128.load(from, 32);
-      d = v128.load(from, 48);
-    }
-    for (; list + 2 * ENTRY <= end; list += 2 * ENTRY) {
-      const row = base + load<u32>(list);
-      const x = v128.load32_splat(list, 4);
-      const next = base + load<u32>(list, 8);
-      const y = v128.load32_splat(list, 12);
-      a = f32x4.add(f32x4.add(a, f32x4.mul(v128.load(row), x)), f32x4.mul(v128.load(next), y));
-      b = f32x4.add(f32x4.add(b, f32x4.mul(v128.load(row, 16), x)), f32x4.mul(v128.load(next, 16), y));
-      c = f32x4.add(f32x4.add(c, f32x4.mul(v128.load(row, 32), x)), f32x4.mul(v128.load(next, 32), y));
-      d = f32x4.add(f32x4.add(d, f32x4.mul(v128.load(row, 48), x)), f32x4.mul(v128.load(next, 48), y));
-    }
-    if (list < end) {
-      const row = base + load<u32>(list);
-      const x = v128.load32_splat(list, 4);
-      a = f32x4.add(a, f32x4.mul(v128.load(row), x));
-      b = f32x4.add(b, f32x4.mul(v128.load(row, 16), x));
-      c = f32x4.add(c, f32x4.mul(v128.load(row, 32), x));
-      d = f32x4.add(d, f32x4.mul(v128.load(row, 48), x));
-    }
-    v128.store(to, a);
-    v128.store(to, b, 16);
-    v128.store(to, c, 32);
-    v128.store(to, d, 48);
-  } else {
-    for (let k: usize = 0; k < 64; k += 16) chain4(to + k, from ? from + k : 0, base + k, list, count);
-  }
-}
-
 /** The same, four wide. */
-function chain4(to: usize, from: usize, base: usize, list: usize, count: u32): void {
-  const end = list + (count as usize) * ENTRY;
+function chain4(to: usize, from: usize, base: usize, list: usize, end: usize): void {
   if (ASC_FEATURE_SIMD) {
     let a = from ? v128.load(from) : f32x4.splat(0);
     for (; list < end; list += ENTRY) {
@@ -163,37 +124,40 @@ export function productForward(product: usize, frame: usize): void {
   const last = endOfShare(samples, frame) as u32;
   const inputs = load<u32>(product, Product.Inputs) as usize;
   const bytes = (load<u32>(product, Product.Outputs) as usize) << 2;
+  const panel = load<u32>(product, Product.Panel) as usize;
   const weight = at(load<u32>(product, Product.Weight), frame);
   const bias = at(load<u32>(product, Product.Bias), frame);
   const lists = load<u32>(product, Product.Lists) as usize;
   const counts = load<u32>(product, Product.Counts) as usize;
   for (let p: usize = 0; p < bytes; ) {
     const left = bytes - p;
-    const width: usize = left >= 128 ? 128 : left >= 64 ? 64 : 16;
+    const width: usize = left >= 128 ? 128 : 16;
+    const columns = weight + (p >> 7) * panel + (p & 127);
     for (let sample = first; sample < last; ++sample) {
       store<u32>(frame, sample, Frame.Sample);
       const to = at(load<u32>(product, Product.Target), frame) + p;
       const list = lists + (sample as usize) * inputs * ENTRY;
-      const count = load<u32>(counts + ((sample as usize) << 2));
-      if (width == 128) chain32(to, bias + p, weight + p, list, count);
-      else if (width == 64) chain16(to, bias + p, weight + p, list, count);
-      else chain4(to, bias + p, weight + p, list, count);
+      const end = list + (load<u32>(counts + ((sample as usize) << 2)) as usize) * ENTRY;
+      if (width == 128) chain32(to, bias + p, columns, list, end);
+      else chain4(to, bias + p, columns, list, end);
     }
     p += width;
   }
   store<u32>(frame, 0, Frame.Sample);
 }
 
-export function productBackward(product: usize, accumulate: bool, frame: usize): void {
+/** `mode`: 0 writes the gradient, 1 adds to it, else it is the record of an Adamax step that uses each part of it at once. */
+export function productBackward(product: usize, mode: usize, frame: usize): void {
   const samples = load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
   const inputs = load<u32>(product, Product.Inputs) as usize;
   const bytes = (load<u32>(product, Product.Outputs) as usize) << 2;
   const stride = load<u32>(product, Product.Stride) as usize;
-  const capacity = load<u32>(product, Product.Capacity) as usize;
+  const panel = load<u32>(product, Product.Panel) as usize;
+  const turnedStride = load<u32>(product, Product.TurnedStride) as usize;
   const lists = load<u32>(product, Product.Lists) as usize;
   const counts = load<u32>(product, Product.Counts) as usize;
   const turned = load<u32>(product, Product.Turned) as usize;
-  const turnedCounts = load<u32>(product, Product.TurnedCounts) as usize;
+  const turnedEnds = load<u32>(product, Product.TurnedEnds) as usize;
   const gradient = at(load<u32>(product, Product.Gradient), frame);
   store<u32>(frame, 0, Frame.Sample);
   const delta = at(load<u32>(product, Product.Delta), frame);
@@ -203,32 +167,43 @@ export function productBackward(product: usize, accumulate: bool, frame: usize):
   // Ranks share the inputs out.
   const first = firstOfShare(inputs, frame);
   const last = endOfShare(inputs, frame);
-  memory.fill(turnedCounts + (first << 2), 0, (last - first) << 2);
+  const low = first * stride;
+  const high = last * stride;
+  for (let i = first; i < last; ++i) store<u32>(turnedEnds + (i << 2), (turned + i * turnedStride) as u32);
   for (let sample: usize = 0; sample < samples; ++sample) {
     const list = lists + sample * inputs * ENTRY;
     const end = list + (load<u32>(counts + (sample << 2)) as usize) * ENTRY;
     for (let entry = list; entry < end; entry += ENTRY) {
-      const i = (load<u32>(entry) as usize) / stride;
-      if (i < first) continue;
-      if (i >= last) break;
-      const n = load<u32>(turnedCounts + (i << 2)) as usize;
-      store<u32>(turnedCounts + (i << 2), (n + 1) as u32);
-      const to = turned + (i * capacity + n) * ENTRY;
+      const offset = load<u32>(entry) as usize;
+      if (offset < low) continue;
+      if (offset >= high) break;
+      // Rows of a panel need no division.
+      const i = stride == 128 ? offset >> 7 : offset / stride;
+      const to = load<u32>(turnedEnds + (i << 2)) as usize;
+      store<u32>(turnedEnds + (i << 2), (to + ENTRY) as u32);
       store<u32>(to, (sample * deltaStride) as u32);
       store<f32>(to, load<f32>(entry, 4), 4);
     }
   }
+  const steps = mode > 1;
   for (let p: usize = 0; p < bytes; ) {
     const left = bytes - p;
-    const width: usize = left >= 128 ? 128 : left >= 64 ? 64 : 16;
-    for (let i = first; i < last; ++i) {
-      const to = gradient + i * stride + p;
-      const list = turned + i * capacity * ENTRY;
-      const count = load<u32>(turnedCounts + (i << 2));
-      if (accumulate && !count) continue;
-      if (width == 128) chain32(to, accumulate ? to : 0, delta + p, list, count);
-      else if (width == 64) chain16(to, accumulate ? to : 0, delta + p, list, count);
-      else chain4(to, accumulate ? to : 0, delta + p, list, count);
+    const width: usize = left >= 128 ? 128 : 16;
+    const shift = (p >> 7) * panel + (p & 127);
+    for (let i = first; i < last; ) {
+      // Where rows lie next to each other the optimizer takes its step with some of them while they are in cache.
+      const end = steps ? min(i + ROWS, last) : last;
+      const origin = steps ? gradient + low : gradient + shift + i * stride;
+      let to = origin;
+      for (let k = i; k < end; ++k, to += stride) {
+        const list = turned + k * turnedStride;
+        const listEnd = load<u32>(turnedEnds + (k << 2)) as usize;
+        if (mode == 1 && listEnd == list) continue;
+        if (width == 128) chain32(to, mode == 1 ? to : 0, delta + p, list, listEnd);
+        else chain4(to, mode == 1 ? to : 0, delta + p, list, listEnd);
+      }
+      if (steps) adamaxStep(mode, origin, shift + i * stride, (end - i) * stride);
+      i = end;
     }
     p += width;
   }

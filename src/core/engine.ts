@@ -283,13 +283,14 @@ export class Engine {
     const { name, places, shape } = this.model.parameters[i];
     const inputs = places.first();
     const { length } = inputs;
-    const table = this.#arena.take((GROUP + 1) * length * 4, `the values of ${name}`);
+    const { width = GROUP, group = width } = places;
+    const table = this.#arena.take((width + 1) * length * 4, `the values of ${name}`);
     this.u32(table, length).set(inputs);
     const rows = table + length * 4;
-    for (let o = 0; o < shape[0]; o += GROUP) {
-      const outputs = Math.min(GROUP, shape[0] - o);
+    for (let o = 0; o < shape[0]; o += width) {
+      const outputs = Math.min(width, shape[0] - o);
       write(rows, o * length, outputs * length);
-      const stored = this.parameterAddress(i) + (o / GROUP) * (places.group ?? GROUP) * 4;
+      const stored = this.parameterAddress(i) + (o / width) * group * 4;
       this.#core.scatter(stored, rows, outputs, length, table);
     }
     this.#arena.release(table);

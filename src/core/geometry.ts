@@ -88,6 +88,8 @@ export interface FanoutGeometry {
   readonly rows: Uint32Array;
   readonly target: TargetField;
   readonly weightStride: number;
+  /** Dense weights lie panel by panel: see panels.ts. */
+  readonly panels?: boolean;
   /** f32 elements of the stored weights, a multiple of 4. */
   readonly weightLength: number;
   /** Of weights `[o][c][ky][kx]` or `[o][i]`. */

@@ -1,12 +1,14 @@
-/** Outputs that lie side by side in stored weights. */
+/** Outputs that lie side by side in stored weights, where nothing else is said. */
 export const GROUP = 16;
 
-/** Where the core keeps a tensor `[outputs, …]`: the outputs of one input side by side, in groups of sixteen. */
+/** Where the core keeps a tensor `[outputs, …]`: the outputs of one input side by side, in groups. */
 export interface Places {
   /** Place of the first output's element for each input, in the user's order. */
   readonly first: () => ArrayLike<number>;
   /** Elements from one group to the next, where groups do not follow each other. */
   readonly group?: number;
+  /** Outputs of a group. Default 16. */
+  readonly width?: number;
 }
 
 interface Elements extends ArrayLike<number> {
@@ -15,17 +17,17 @@ interface Elements extends ArrayLike<number> {
 
 /** The user's tensor into stored elements, a group at a time: both sides stay in cache. */
 export function scatter(
-  { first, group = GROUP }: Places,
+  { first, width = GROUP, group = width }: Places,
   outputs: number,
   values: ArrayLike<number>,
   stored: Elements,
 ): void {
   const inputs = first();
   const count = inputs.length;
-  for (let o = 0; o < outputs; o += GROUP) {
-    const end = Math.min(o + GROUP, outputs) * count;
+  for (let o = 0; o < outputs; o += width) {
+    const end = Math.min(o + width, outputs) * count;
     for (let i = 0; i < count; i++) {
-      let to = inputs[i] + (o / GROUP) * group;
+      let to = inputs[i] + (o / width) * group;
       for (let from = o * count + i; from < end; from += count) stored[to++] = values[from];
     }
   }
@@ -33,17 +35,17 @@ export function scatter(
 
 /** Stored elements into the user's tensor. */
 export function gather(
-  { first, group = GROUP }: Places,
+  { first, width = GROUP, group = width }: Places,
   outputs: number,
   stored: ArrayLike<number>,
   values: Elements,
 ): void {
   const inputs = first();
   const count = inputs.length;
-  for (let o = 0; o < outputs; o += GROUP) {
-    const end = Math.min(o + GROUP, outputs) * count;
+  for (let o = 0; o < outputs; o += width) {
+    const end = Math.min(o + width, outputs) * count;
     for (let i = 0; i < count; i++) {
-      let from = inputs[i] + (o / GROUP) * group;
+      let from = inputs[i] + (o / width) * group;
       for (let to = o * count + i; to < end; to += count) values[to] = stored[from++];
     }
   }

@@ -1,5 +1,6 @@
 import core from "../../dist/decolle.wasm?method";
 import { denseGeometry, type Extent, type FanoutGeometry, Layout, size } from "../core/geometry.ts";
+import { panelGeometry } from "../core/panels.ts";
 import { type PatchGeometry, patchGeometry } from "../core/patch.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
@@ -100,7 +101,8 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], parameter
       );
     if (next.readout)
       throw new ArgumentError(`layers[${i}].readout`, true, "none: every layer of decolle has a readout");
-    const { layout, geometry, shape } = weightGeometry(from, layer, argument);
+    const { layout, geometry: plain, shape } = weightGeometry(from, layer, argument);
+    const geometry = layer.kind === "dense" ? panelGeometry(plain, from, layout) : plain;
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     const weight = parameters.weight(`${name}.weight`, shape, geometry, () => ({
       kind: "orthogonal",

@@ -12,6 +12,7 @@ import {
 } from "../../assembly/abi.ts";
 
 import { Layout } from "../core/geometry.ts";
+import { weightSteps } from "../core/panels.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { Stem } from "./common.ts";
@@ -75,9 +76,8 @@ export function lowerDecolle(
       plan.loop(Op.FromStep, [descriptor.burnIn], () => {
         plan.barrier();
         for (const part of parts) part.gradients();
+        purpose.learn?.(plan, new Map(parts.flatMap((part) => part.products)));
         plan.barrier();
-        purpose.learn?.(plan);
-        if (purpose.learn) plan.barrier();
       });
     });
     if (!purpose.learn) for (const part of parts) part.endGradients();
@@ -351,21 +351,25 @@ class Part {
     });
     if (!patches) {
       const { capacity } = purpose;
+      const rows = weightSteps(geometry);
+      // An odd number of cache lines, so that lists do not meet in the same sets.
+      const turnedStride = (Math.ceil(capacity / 8) | 1) * 64;
       this.#product = plan.record(Product.Size, {
         [Product.Inputs]: from.length,
         [Product.Outputs]: layout.length,
         [Product.Values]: traces[0],
         [Product.Weight]: stem.parameter(layer.weight),
-        [Product.Stride]: geometry.weightStride,
+        [Product.Stride]: rows.stride,
+        [Product.Panel]: rows.panel,
         [Product.Gradient]: stem.gradient(layer.weight),
         [Product.Bias]: stem.parameter(layer.bias),
         [Product.Target]: this.#field,
         [Product.Delta]: delta,
         [Product.Lists]: plan.take(capacity * from.length * 8, 64),
         [Product.Counts]: plan.take(capacity * 4),
-        [Product.Turned]: plan.take(capacity * from.length * 8, 64),
-        [Product.TurnedCounts]: plan.take(from.length * 4),
-        [Product.Capacity]: capacity,
+        [Product.Turned]: plan.take(turnedStride * from.length, 64),
+        [Product.TurnedStride]: turnedStride,
+        [Product.TurnedEnds]: plan.take(from.length * 4),
       });
       return;
     }
@@ -426,11 +430,13 @@ class Part {
     const { plan } = stem;
     const { from, geometry, layout, weight } = this.#layer;
     const bytes = Math.max(from.length * 4, LIST_BYTES);
+    const rows = weightSteps(geometry);
     return plan.record(DecolleDense.Size, {
       [DecolleDense.Neuron]: this.#neuron,
       [DecolleDense.Activity]: source,
       [DecolleDense.Weight]: stem.parameter(weight),
-      [DecolleDense.Stride]: geometry.weightStride,
+      [DecolleDense.Stride]: rows.stride,
+      [DecolleDense.Panel]: rows.panel,
       [DecolleDense.Steps]: stem.steps,
       [DecolleDense.List]: stem.scratch(bytes),
       [DecolleDense.ListBytes]: bytes,
@@ -507,7 +513,17 @@ class Part {
     if (this.#patch) {
       plan.emit(Op.PatchBackward, this.#patch);
       if (this.#traced) this.endGradients();
-    } else plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+    } else if (!this.#later) plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+  }
+
+  /** Whether the optimizer's step goes with the product that gives the gradient: where rows of weights lie next to each other. */
+  get #later(): boolean {
+    return this.#traced && this.#product > 0 && this.#layer.geometry.panels === true;
+  }
+
+  /** The parameter and the product that gives its gradient, if the optimizer is to emit it. */
+  get products(): [number, number][] {
+    return this.#later ? [[this.#layer.weight, this.#product]] : [];
   }
 
   /** Where the optimizer steps, the gradients are those of the step alone. */

@@ -72,8 +72,11 @@ export interface Purpose {
   readonly bypass?: boolean;
   /** In place of spikes the primitives of their surrogates, as `Model.exact` says: for checking gradients. */
   readonly smooth?: boolean;
-  /** Emits one step of the optimizer: where the model is `online`, and `fit` runs it. */
-  readonly learn?: (plan: Plan) => void;
+  /**
+   * Emits one step of the optimizer: where the model is `online`, and `fit` runs it. `products`: for parameters whose gradient has yet
+   * to be emitted, the record of the product that gives it.
+   */
+  readonly learn?: (plan: Plan, products?: ReadonlyMap<number, number>) => void;
 }
 
 /** Addresses that lowering needs from the network. */

@@ -355,6 +355,56 @@ describe("decolle", () => {
     return { gradients: names.map((name) => gradients[name].data), taken };
   }
 
+  it("takes the same steps with weights in panels, by part of the gradient or with all of it, in both builds", async () => {
+    const found: Float32Array[][] = [];
+    // Clipping wants the whole gradient first; this bound clips nothing.
+    for (const [build, clip] of [
+      ["simd", {}],
+      ["simd", { value: 1e30 }],
+      ["scalar", {}],
+    ] as const) {
+      const network = await createNetwork({
+        input: [2, 6, 6],
+        encoder: poisson({ steps: 12, gain: 0.7 }),
+        method: decolle({ classes: 3, burnIn: 2, readoutScale: 1 }),
+        layers: [conv2d(3, 3), dense(64), dense(32), dense(33)],
+        seed: 9,
+        build,
+      });
+      const inputs = Float32Array.from({ length: 6 * 72 }, (_, i) => ((i * 37) % 101) / 100);
+      const data = { inputs, shape: [2, 6, 6], labels: Uint8Array.of(0, 1, 2, 0, 1, 2), classes: 3 };
+      const optimizer = adamax({ rate: 0.01, betas: [0.5, 0.95], weightDecay: 0.01 });
+      const before = network.parameters.get("layer1.weight").data;
+      await drain(network.fit(data, { epochs: 2, batchSize: 4, shuffle: false, optimizer, clip }));
+      const { outputs } = await network.predict(inputs);
+      found.push([outputs.data, ...network.parameters.entries().map(([, { data }]) => data)]);
+      expect(network.parameters.get("layer1.weight").data).not.toEqual(before);
+      network.dispose();
+    }
+    expect(found[1]).toEqual(found[0]);
+    expect(found[2]).toEqual(found[0]);
+  });
+
+  it("answers from weights in panels with the same bits at once, in training programs and step by step", async () => {
+    const steps = 15;
+    const network = await createNetwork({
+      input: [9],
+      encoder: poisson({ steps, gain: 0.9 }),
+      method: decolle({ classes: 3, burnIn: 2, online: false }),
+      layers: [dense(96), dense(64)],
+      seed: 2,
+    });
+    const inputs = Float32Array.from({ length: 5 * 9 }, (_, i) => ((i * 7) % 10) / 10);
+    const whole = await network.predict(inputs);
+    const { outputs } = await network.gradients(inputs, [0, 1, 2, 0, 1]);
+    expect(outputs.data).toEqual(whole.outputs.data);
+    let last: Float32Array | undefined;
+    for (let t = 0; t < steps; t++) last = network.step(inputs.slice(0, 9)).outputs;
+    expect(last).toEqual(whole.outputs.data.slice(0, 3));
+    expect(whole.outputs.data.some((x) => x !== whole.outputs.data[0])).toBe(true);
+    network.dispose();
+  });
+
   it("clips the gradients of every step, by value and by norm", async () => {
     const { gradients, taken: whole } = await firstStep({});
     const all = gradients.flatMap((g) => [...g]);
