@@ -146,31 +146,31 @@ async function cutCore(wasm, method) {
   const kept = new Set([...names].map((name) => numbers[name]));
   if (kept.size < 2 || kept.has(undefined)) throw new Error(`${method}: what are its instructions?`);
   const whole = binaryen.readBinary(wasm);
-  let tables = 0;
+  const text = whole.emitText();
   // The instruction loop jumps by number; the last target is for those that are none.
-  const text = whole.emitText().replace(/\(br_table((?: \$\w+)+)/g, (all, list) => {
-    const targets = list.trim().split(" ");
-    if (targets.length < kept.size) return all;
-    tables++;
-    const none = targets[targets.length - 1];
-    return `(br_table ${targets.map((target, i) => (kept.has(i) ? target : none)).join(" ")}`;
-  });
-  if (tables !== 1) throw new Error(`${method}: ${tables} tables that could be the instruction loop's`);
-  const core = binaryen.parseText(text);
+  const tables = Array.from(text.matchAll(/\(br_table((?: \$\w+)+)/g)).filter(
+    ([, list]) => list.split(" ").length > kept.size,
+  );
+  if (tables.length !== 1)
+    throw new Error(`${method}: ${tables.length} tables that could be the instruction loop's`);
+  const [{ 0: table, 1: list, index }] = tables;
+  const targets = list.trim().split(" ");
+  const none = targets[targets.length - 1];
+  const cut = targets.map((target, i) => (kept.has(i) ? target : none)).join(" ");
+  const [, loop] = Array.from(text.slice(0, index).matchAll(/\(func \$(\w+)/g)).at(-1);
+  const core = binaryen.parseText(
+    `${text.slice(0, index)}(br_table ${cut}${text.slice(index + table.length)}`,
+  );
   core.setFeatures(binaryen.Features.All);
-  binaryen.setOptimizeLevel(3);
-  binaryen.setShrinkLevel(1);
-  core.runPasses([
+  // All other functions stay as they were optimized.
+  core.runPassesOnFunction(loop, [
     "dce",
     "remove-unused-brs",
     "remove-unused-names",
     "merge-blocks",
     "vacuum",
-    "coalesce-locals",
-    "reorder-locals",
-    "vacuum",
-    "remove-unused-module-elements",
   ]);
+  core.runPasses(["remove-unused-module-elements"]);
   if (!core.validate()) throw new Error(`${method}: the core that was cut is not valid`);
   const binary = core.emitBinary();
   core.dispose();
