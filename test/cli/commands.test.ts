@@ -49,6 +49,15 @@ describe("train", () => {
     expect(await sameBytes(at("again.safetensors"), at("model.safetensors"))).toBe(true);
   });
 
+  test("comes to the same bytes on threads, and says how many", async () => {
+    const args = ["train", ...TINY, "--test-images", "0"];
+    const { code, stdout } = await call(...args, "--threads", "2", "--out", "threads.safetensors");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/\nthreads {3}2\ndata /);
+    expect(trained.stdout).not.toContain("threads");
+    expect(await sameBytes(at("threads.safetensors"), at("model.safetensors"))).toBe(true);
+  });
+
   test("refuses to replace a file, before it trains; --force replaces it", async () => {
     await writeFile(at("precious"), "precious");
     const args = ["train", ...TINY, "--train-images", "8", "--test-images", "0", "--out", "precious"];
@@ -182,6 +191,12 @@ describe("evaluate", () => {
     expect(outcome.stdout).toMatch(/\ndense network, multiply-accumulates +4,947,120 +4\.6 +22756\.8\n/);
   });
 
+  test("says the same on threads", async () => {
+    const args = ["evaluate", "model.safetensors", "--data", "digits", "--top", "3"];
+    expect(await call(...args, "--threads", "2")).toEqual({ ...outcome, stderr: "threads   2\n" });
+    expect(outcome.stderr).toBe("");
+  });
+
   test("counts energy with the parameters given", async () => {
     const other = await call(
       ...["evaluate", "model.safetensors", "--data", "digits", "--energy-add", "0.2", "--energy-mac", "2.3"],
@@ -207,6 +222,13 @@ describe("predict", () => {
     expect(stdout).toMatch(/^[\x20-\x7e\n]+$/);
     expect(stdout).toMatch(/#3: \d (right|WRONG: is 0) +#1: \d .*#2: \d /s);
     expect(stdout).toContain("@");
+  });
+
+  test("says the same on threads", async () => {
+    const args = ["predict", "model.safetensors", "--data", "digits", "--index", "0-4"];
+    const one = await call(...args);
+    expect(await call(...args, "--threads", "2")).toEqual({ ...one, stderr: "threads   2\n" });
+    expect(one).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("answers as the evaluation does", async () => {

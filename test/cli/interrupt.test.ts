@@ -45,11 +45,11 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-test("after Ctrl-C and resume the file has the bytes of a run that went through", async () => {
+test("after Ctrl-C and resume, on threads, the file has the bytes of a run that went through on one", async () => {
   const whole = await call(...LONG, "--out", "whole.safetensors");
   expect(whole.code).toBe(0);
 
-  const first = begin(...LONG, "--out", "stopped.safetensors");
+  const first = begin(...LONG, "--threads", "2", "--out", "stopped.safetensors");
   await first.wrote("% right ");
   first.child.kill("SIGINT");
   const stopped = await first.outcome;
@@ -58,7 +58,7 @@ test("after Ctrl-C and resume the file has the bytes of a run that went through"
   const [, command] =
     /a checkpoint is in stopped\.checkpoint\.safetensors; go on with\n {2}(.*)\n$/.exec(stopped.stderr) ?? [];
   expect(command).toMatch(
-    /^node \S+cli\.js train --resume stopped\.checkpoint\.safetensors --data digits --test-images 0 --out stopped\.safetensors$/,
+    /^node \S+cli\.js train --resume stopped\.checkpoint\.safetensors --data digits --threads 2 --test-images 0 --out stopped\.safetensors$/,
   );
   expect(await readdir(folder.path)).not.toContain("stopped.safetensors");
 

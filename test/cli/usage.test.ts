@@ -57,6 +57,8 @@ describe("wrong usage ends with 2", () => {
       ["train", "--out", "a", "--momentum", "1"],
       /--momentum.*from 0 to less than 1/,
     ],
+    ["no threads", ["evaluate", "a", "--threads", "0"], /--threads <n>'.*whole number from 1 to 64/],
+    ["threads in words", ["predict", "a", "--threads", "two"], /--threads <n>'.*whole number from 1 to 64/],
     ["a schedule", ["train", "--out", "a", "--schedule", "step:9,3"], /ascending epochs/],
     ["indices", ["predict", "a", "--index", "1,x"], /as in 0,3,5 or 4-9/],
     [

@@ -292,7 +292,10 @@ export function describeFit({ epochs, batchSize, optimizer, schedule }: FitOptio
 
 /** The command that goes on from a checkpoint of a run with these options. */
 export function resumeCommand(
-  options: Pick<TrainOptions, "data" | "out" | "testImages" | "checkpoint" | "checkpointEvery" | "force">,
+  options: Pick<
+    TrainOptions,
+    "data" | "threads" | "out" | "testImages" | "checkpoint" | "checkpointEvery" | "force"
+  >,
   path: string,
 ): string {
   const words = [...invocation(), "train", "--resume", path];
@@ -300,6 +303,7 @@ export function resumeCommand(
     if (value !== undefined) words.push(flag, String(value));
   };
   more("--data", options.data);
+  more("--threads", options.threads);
   more("--test-images", options.testImages);
   more("--checkpoint", options.checkpoint);
   more("--checkpoint-every", options.checkpointEvery);
