@@ -20,7 +20,7 @@ export const enum Op {
   ForSteps, // body, count, direction (1 up, 0 down)
   ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
   AfterFirst, // body, in every step but the first
-  Clear, // view, bytes
+  Clear, // view, bytes, 1 if each rank clears a share of them: of a multiple of 64
   Copy, // destination view, source view, rows, row bytes, destination stride, source stride
   FromStep, // body, step; the body runs from that step on
   ForShare, // body; samples of the batch, ascending, each rank a share of them
@@ -150,6 +150,7 @@ export const enum Team {
   Sleepers = 8,
   Next = 12, // the block that nobody has come for
   Stop = 16, // 1: give up
+  Done = 20, // ranks that have come to the end of the program
   Size = 64,
 }
 
@@ -783,7 +784,8 @@ export const enum Stdbp {
   SourceDelivered = 60, // view: dL/dt of the inputs
   Spikes = 64, // view of a u32
   Operations = 68, // view of a u64, 0 if not counted
-  Size = 72,
+  Scratch = 72, // view: 128 bytes
+  Size = 76,
 }
 
 /** Earliest time of each window. */

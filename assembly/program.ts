@@ -93,9 +93,15 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         if (load<u32>(frame, Frame.Step)) execute(body, next, frame);
         break;
       }
-      case Op.Clear:
-        memory.fill(at(operand(pc, 0), frame), 0, operand(pc, 1));
+      case Op.Clear: {
+        const to = at(operand(pc, 0), frame);
+        const bytes = operand(pc, 1);
+        const shared = operand(pc, 2) != 0;
+        const first = shared ? firstOfShare(bytes >> 6, frame) << 6 : 0;
+        const end = shared ? endOfShare(bytes >> 6, frame) << 6 : bytes;
+        memory.fill(to + first, 0, end - first);
         break;
+      }
       case Op.Copy: {
         let to = at(operand(pc, 0), frame);
         let from = at(operand(pc, 1), frame);

@@ -14,6 +14,8 @@ export class Runner {
   readonly description: NetworkDescription;
   readonly model: Model;
   readonly classes: number;
+  /** All stored parameters as of one moment, where they may be changing; set by who changes them. */
+  stored: (() => Float32Array | undefined) | undefined;
   #engine: Engine | undefined;
   #last: Promise<void> = Promise.resolve();
   #computing = 0;
@@ -174,7 +176,8 @@ export class Runner {
 
   /** Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn. */
   async runEach(lowered: Lowered, count: number): Promise<void> {
-    const blocks = Math.ceil(count / (this.model.together ?? 1));
+    const { threads } = this.engine;
+    const blocks = Math.min(count, Math.max(threads.count, Math.ceil(count / (this.model.together ?? 1))));
     this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
     await this.#runBlocks(lowered, blocks);
   }

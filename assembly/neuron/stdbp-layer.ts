@@ -3,10 +3,12 @@
 // Dense: a panel of sixteen neurons hears sample after sample, so its weights and their gradient stay in cache.
 // Convolution: sample after sample, the map's timeline dealt out to the output positions, each heard by all channels.
 // Gradients add samples ascending; within a sample output positions, then panels, then spikes in the order of time.
+//
+// Training has one block, which ranks share out: forward, and dL/dt of the inputs, by samples; weight gradients by panels.
 
-import { ConvTimeline, Frame, Stdbp, Timeline, View } from "../abi";
+import { Control, ConvTimeline, Frame, Stdbp, Timeline, View } from "../abi";
 import { dealTimes } from "../synapse/timeline";
-import { at, endSample, firstSample } from "../view";
+import { at, endOfShare, endSample, firstOfShare, firstSample } from "../view";
 import { learn, listen, PANEL } from "./stdbp";
 
 /** Bytes between samples in the view of field `field`. */
@@ -23,6 +25,11 @@ function view(layer: usize, field: usize, frame: usize): usize {
   return address ? at(address, frame) : 0;
 }
 
+@inline
+function samplesOf(frame: usize): u32 {
+  return load<u32>(load<u32>(frame, Frame.Control), Control.Samples);
+}
+
 export function stdbpForward(layer: usize, frame: usize): void {
   const neurons = load<u32>(layer, Stdbp.Neurons);
   const panelBytes = load<u32>(layer, Stdbp.PanelBytes) as usize;
@@ -30,8 +37,10 @@ export function stdbpForward(layer: usize, frame: usize): void {
   const threshold = load<f32>(layer, Stdbp.Threshold);
   const bound = load<f32>(layer, Stdbp.Bound);
   const weights = at(load<u32>(layer, Stdbp.Weight), frame);
-  const first = firstSample(frame);
-  const end = endSample(frame);
+  const scratch = at(load<u32>(layer, Stdbp.Scratch), frame);
+  const shared = load<u32>(layer, Stdbp.Inverses) != 0;
+  const first = shared ? (firstOfShare(samplesOf(frame), frame) as u32) : firstSample(frame);
+  const end = shared ? (endOfShare(samplesOf(frame), frame) as u32) : endSample(frame);
   if (!conv) {
     store<u32>(frame, first, Frame.Sample);
     const firstList = view(layer, Stdbp.List, frame);
@@ -48,7 +57,7 @@ export function stdbpForward(layer: usize, frame: usize): void {
       let counts = view(layer, Stdbp.Counts, frame) + (j << 2);
       if (inverses) inverses += j << 2;
       for (let sample = first; sample < end; ++sample) {
-        const fired = listen(list, panel, min(neurons - j, PANEL), threshold, bound, times, inverses, counts);
+        const fired = listen(list, panel, min(neurons - j, PANEL), threshold, bound, times, inverses, counts, scratch);
         store<u32>(spikes, load<u32>(spikes) + fired);
         list += listStride;
         spikes += spikesStride;
@@ -80,7 +89,7 @@ export function stdbpForward(layer: usize, frame: usize): void {
       countOperations(layer, list, neurons, frame);
       let panel = weights;
       for (let j: u32 = 0; j < stored; j += PANEL, panel += panelBytes) {
-        fired += listen(list, panel, min(neurons - j, PANEL), threshold, bound, times, inverses, counts);
+        fired += listen(list, panel, min(neurons - j, PANEL), threshold, bound, times, inverses, counts, scratch);
         times += 64;
         if (inverses) inverses += 64;
         counts += 64;
@@ -92,35 +101,59 @@ export function stdbpForward(layer: usize, frame: usize): void {
 }
 
 export function stdbpBackward(layer: usize, frame: usize): void {
-  const neurons = load<u32>(layer, Stdbp.Neurons);
+  const panels = (load<u32>(layer, Stdbp.Neurons) + PANEL - 1) / PANEL;
+  const samples = samplesOf(frame);
+  if (load<u32>(frame, Frame.Ranks) == 1) return passBack(layer, 0, samples, 0, panels, true, true, frame);
+  const firstPanel = firstOfShare(panels, frame) as u32;
+  const endPanel = endOfShare(panels, frame) as u32;
+  if (firstPanel < endPanel) passBack(layer, 0, samples, firstPanel, endPanel, true, false, frame);
+  if (!load<u32>(layer, Stdbp.Lanes)) return;
+  const first = firstOfShare(samples, frame) as u32;
+  passBack(layer, first, endOfShare(samples, frame) as u32, 0, panels, false, true, frame);
+}
+
+/** What panels `firstPanel … endPanel - 1` have from samples `first … end - 1`: weight gradients, dL/dt of the inputs, or both. */
+function passBack(
+  layer: usize,
+  first: u32,
+  end: u32,
+  firstPanel: u32,
+  endPanel: u32,
+  learns: bool,
+  delivers: bool,
+  frame: usize,
+): void {
   const panelBytes = load<u32>(layer, Stdbp.PanelBytes) as usize;
   const conv = load<u32>(layer, Stdbp.Conv) as usize;
   const limit = load<f32>(layer, Stdbp.Limit);
   const weights = at(load<u32>(layer, Stdbp.Weight), frame);
-  const gradient = at(load<u32>(layer, Stdbp.Gradient), frame);
-  const first = firstSample(frame);
-  const end = endSample(frame);
+  const gradient = learns ? at(load<u32>(layer, Stdbp.Gradient), frame) : 0;
+  const offset = (firstPanel as usize) * panelBytes;
+  const skipped = (firstPanel as usize) << 6;
+  delivers = delivers && load<u32>(layer, Stdbp.Lanes) != 0;
   if (!conv) {
-    for (let sample = first; sample < end; ++sample) {
+    for (let sample = first; sample < end && delivers; ++sample) {
       store<u32>(frame, sample, Frame.Sample);
       clearLanes(layer, frame);
     }
     store<u32>(frame, first, Frame.Sample);
     const firstList = view(layer, Stdbp.List, frame);
-    const firstLanes = view(layer, Stdbp.Lanes, frame);
+    const firstLanes = delivers ? view(layer, Stdbp.Lanes, frame) : 0;
     const listStride = stride(layer, Stdbp.List);
-    const lanesStride = stride(layer, Stdbp.Lanes);
+    const lanesStride = delivers ? stride(layer, Stdbp.Lanes) : 0;
     const timesStride = stride(layer, Stdbp.Times);
-    for (let j: u32 = 0; j < neurons; j += PANEL) {
-      const offset = ((j / PANEL) as usize) * panelBytes;
+    let panel = weights + offset;
+    let to = gradient && gradient + offset;
+    let place = skipped;
+    for (let j = firstPanel; j < endPanel; ++j, panel += panelBytes, place += 64) {
       let list = firstList;
       let lanes = firstLanes;
-      let delivered = view(layer, Stdbp.Delivered, frame) + (j << 2);
-      let times = view(layer, Stdbp.Times, frame) + (j << 2);
-      let inverses = view(layer, Stdbp.Inverses, frame) + (j << 2);
-      let counts = view(layer, Stdbp.Counts, frame) + (j << 2);
+      let delivered = view(layer, Stdbp.Delivered, frame) + place;
+      let times = view(layer, Stdbp.Times, frame) + place;
+      let inverses = view(layer, Stdbp.Inverses, frame) + place;
+      let counts = view(layer, Stdbp.Counts, frame) + place;
       for (let sample = first; sample < end; ++sample) {
-        learn(list, weights + offset, gradient + offset, limit, delivered, times, inverses, counts, lanes);
+        learn(list, panel, to, limit, delivered, times, inverses, counts, lanes);
         list += listStride;
         lanes += lanesStride;
         delivered += timesStride;
@@ -128,45 +161,43 @@ export function stdbpBackward(layer: usize, frame: usize): void {
         inverses += timesStride;
         counts += timesStride;
       }
+      if (to) to += panelBytes;
     }
-    for (let sample = first; sample < end; ++sample) {
+    for (let sample = first; sample < end && delivers; ++sample) {
       store<u32>(frame, sample, Frame.Sample);
       deliver(layer, frame);
     }
     return;
   }
-  const stored = (neurons + PANEL - 1) & ~(PANEL - 1);
   const positions = load<u32>(conv, ConvTimeline.Positions);
   const listBytes = load<u32>(conv, ConvTimeline.ListBytes) as usize;
+  const stored = (((load<u32>(layer, Stdbp.Neurons) + PANEL - 1) / PANEL) as usize) << 6;
   for (let sample = first; sample < end; ++sample) {
     store<u32>(frame, sample, Frame.Sample);
-    clearLanes(layer, frame);
+    if (delivers) clearLanes(layer, frame);
     const lists = at(load<u32>(conv, ConvTimeline.Lists), frame);
     dealTimes(conv, view(layer, Stdbp.List, frame), lists);
-    const lanes = view(layer, Stdbp.Lanes, frame);
-    let delivered = view(layer, Stdbp.Delivered, frame);
-    let times = view(layer, Stdbp.Times, frame);
-    let inverses = view(layer, Stdbp.Inverses, frame);
-    let counts = view(layer, Stdbp.Counts, frame);
+    const lanes = delivers ? view(layer, Stdbp.Lanes, frame) : 0;
+    let place = skipped;
     let list = lists;
-    for (let position: u32 = 0; position < positions; ++position, list += listBytes) {
-      let offset: usize = 0;
-      for (let j: u32 = 0; j < stored; j += PANEL, offset += panelBytes) {
-        learn(list, weights + offset, gradient + offset, limit, delivered, times, inverses, counts, lanes);
-        delivered += 64;
-        times += 64;
-        inverses += 64;
-        counts += 64;
+    for (let position: u32 = 0; position < positions; ++position, list += listBytes, place += stored) {
+      const delivered = view(layer, Stdbp.Delivered, frame) + place;
+      const times = view(layer, Stdbp.Times, frame) + place;
+      const inverses = view(layer, Stdbp.Inverses, frame) + place;
+      const counts = view(layer, Stdbp.Counts, frame) + place;
+      let panel = offset;
+      for (let j: usize = 0; j < ((endPanel - firstPanel) as usize) << 6; j += 64, panel += panelBytes) {
+        const to = gradient && gradient + panel;
+        learn(list, weights + panel, to, limit, delivered + j, times + j, inverses + j, counts + j, lanes);
       }
     }
-    deliver(layer, frame);
+    if (delivers) deliver(layer, frame);
   }
 }
 
 /** dL/dt of the inputs that spiked: four lanes each, summed in a fixed tree; 0 for the silent. */
 function deliver(layer: usize, frame: usize): void {
   const lanes = view(layer, Stdbp.Lanes, frame);
-  if (!lanes) return;
   const to = view(layer, Stdbp.SourceDelivered, frame);
   memory.fill(to, 0, load<u32>(layer, Stdbp.Sources) << 2);
   const list = view(layer, Stdbp.List, frame);
@@ -181,7 +212,6 @@ function deliver(layer: usize, frame: usize): void {
 
 function clearLanes(layer: usize, frame: usize): void {
   const lanes = view(layer, Stdbp.Lanes, frame);
-  if (!lanes) return;
   const list = view(layer, Stdbp.List, frame);
   const end = list + Timeline.Size + load<u32>(list);
   for (let spike = list + Timeline.Size; spike < end; spike += Timeline.Size) {

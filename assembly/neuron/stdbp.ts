@@ -20,14 +20,17 @@ import { Timeline } from "../abi";
 /** Sixteen neurons. */
 export const PANEL: u32 = 16;
 
-@inline
+/** Spikes between two looks at the threshold: state at the first of them is kept for neurons that cross it on the way. */
+const STRIDE: usize = 8 * Timeline.Size;
+
+/** Four neurons fire where `fires` says: their times and, unless `inverses` is 0, 1/A and spikes heard. Returns how many. */
 function fire4(
   a: v128,
   v: v128,
   fires: v128,
   spike: usize,
   next: v128,
-  heard: u32,
+  list: usize,
   threshold: v128,
   bound: f32,
   times: usize,
@@ -41,14 +44,77 @@ function fire4(
   if (inverses) {
     const inverse = f32x4.pmin(f32x4.div(f32x4.splat(1), a), f32x4.splat(bound));
     v128.store(inverses, v128.bitselect(inverse, v128.load(inverses), fired));
-    v128.store(counts, v128.bitselect(i32x4.splat(heard), v128.load(counts), fired));
+    const heard = i32x4.splat(((spike - list) / Timeline.Size) as u32);
+    v128.store(counts, v128.bitselect(heard, v128.load(counts), fired));
   }
   return popcnt(i32x4.bitmask(fired));
 }
 
 /**
+ * Eight neurons, some of which cross the threshold, hear the spikes of [spike, stop) once more, from the state at `scratch`,
+ * where the potentials become those at `stop`. Apart from the loop of sixteen, whose state would no longer fit in registers.
+ */
+function cross8(
+  list: usize,
+  from: usize,
+  stop: usize,
+  weights: usize,
+  threshold: v128,
+  bound: f32,
+  times: usize,
+  inverses: usize,
+  counts: usize,
+  scratch: usize,
+): u32 {
+  let fired: u32 = 0;
+  for (let k: usize = 0; k < 32; k += 16) {
+    let a = v128.load(scratch + k);
+    let v = v128.load(scratch + k, 64);
+    for (let spike = from; spike < stop; spike += Timeline.Size) {
+      a = f32x4.add(a, v128.load(weights + k + load<u32>(spike, Timeline.Weight)));
+      let u = f32x4.add(v, f32x4.mul(a, v128.load32_splat(spike, Timeline.Wait)));
+      const fires = f32x4.ge(u, threshold);
+      if (v128.any_true(fires)) {
+        const next = v128.load32_splat(spike, Timeline.Size + Timeline.Time);
+        const to = inverses && inverses + k;
+        fired += fire4(a, v, fires, spike, next, list, threshold, bound, times + k, to, counts + k);
+        u = v128.bitselect(f32x4.splat(-Infinity), u, fires);
+      }
+      v = u;
+    }
+    v128.store(scratch + k, v, 64);
+  }
+  return fired;
+}
+
+/** After the last spike every rising line reaches the threshold: sixteen neurons, with the state at `scratch`. */
+function finish16(
+  list: usize,
+  last: usize,
+  weights: usize,
+  threshold: v128,
+  bound: f32,
+  times: usize,
+  inverses: usize,
+  counts: usize,
+  scratch: usize,
+): u32 {
+  let fired: u32 = 0;
+  for (let k: usize = 0; k < 64; k += 16) {
+    const a = f32x4.add(v128.load(scratch + k), v128.load(weights + k + load<u32>(last, Timeline.Weight)));
+    const v = v128.load(scratch + k, 64);
+    const rises = v128.and(f32x4.gt(a, f32x4.splat(0)), f32x4.gt(v, f32x4.splat(-Infinity)));
+    if (!v128.any_true(rises)) continue;
+    const to = inverses && inverses + k;
+    fired += fire4(a, v, rises, last, f32x4.splat(Infinity), list, threshold, bound, times + k, to, counts + k);
+  }
+  return fired;
+}
+
+/**
  * Sixteen neurons hear a timeline: their times at `times` and, unless `inverses` is 0, 1/A (at most `bound`) and the number of
  * spikes heard at `counts`; +inf, 0 and 0 for the silent. `weights`: the panel. Returns how many fired of the first `neurons`.
+ * Fired neurons go on at potential -inf.
  */
 export function listen(
   list: usize,
@@ -59,6 +125,7 @@ export function listen(
   times: usize,
   inverses: usize,
   counts: usize,
+  scratch: usize,
 ): u32 {
   const first = list + Timeline.Size;
   const bytes = load<u32>(list) as usize;
@@ -82,66 +149,52 @@ export function listen(
     let v1 = a0;
     let v2 = a0;
     let v3 = a0;
-    for (let spike = first; spike < last; spike += Timeline.Size) {
-      const w = weights + load<u32>(spike, Timeline.Weight);
-      const wait = v128.load32_splat(spike, Timeline.Wait);
-      a0 = f32x4.add(a0, v128.load(w));
-      a1 = f32x4.add(a1, v128.load(w, 16));
-      a2 = f32x4.add(a2, v128.load(w, 32));
-      a3 = f32x4.add(a3, v128.load(w, 48));
-      let u0 = f32x4.add(v0, f32x4.mul(a0, wait));
-      let u1 = f32x4.add(v1, f32x4.mul(a1, wait));
-      let u2 = f32x4.add(v2, f32x4.mul(a2, wait));
-      let u3 = f32x4.add(v3, f32x4.mul(a3, wait));
-      // The maximum passes over a NaN in its second operand.
-      const top = f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(never, u0), u1), u2), u3);
-      if (v128.any_true(f32x4.ge(top, theta))) {
-        const next = v128.load32_splat(spike, Timeline.Size + Timeline.Time);
-        const heard = ((spike - list) / Timeline.Size) as u32;
-        const f0 = f32x4.ge(u0, theta);
-        const f1 = f32x4.ge(u1, theta);
-        const f2 = f32x4.ge(u2, theta);
-        const f3 = f32x4.ge(u3, theta);
-        if (v128.any_true(f0)) {
-          fired += fire4(a0, v0, f0, spike, next, heard, theta, bound, times, inverses, counts);
-          u0 = v128.bitselect(never, u0, f0);
+    for (let spike = first; ; ) {
+      v128.store(scratch, a0);
+      v128.store(scratch, a1, 16);
+      v128.store(scratch, a2, 32);
+      v128.store(scratch, a3, 48);
+      v128.store(scratch, v0, 64);
+      v128.store(scratch, v1, 80);
+      v128.store(scratch, v2, 96);
+      v128.store(scratch, v3, 112);
+      if (spike >= last) break;
+      const start = spike;
+      const stop = min(spike + STRIDE, last);
+      let low = never;
+      let high = never;
+      do {
+        const w = weights + load<u32>(spike, Timeline.Weight);
+        const wait = v128.load32_splat(spike, Timeline.Wait);
+        a0 = f32x4.add(a0, v128.load(w));
+        a1 = f32x4.add(a1, v128.load(w, 16));
+        a2 = f32x4.add(a2, v128.load(w, 32));
+        a3 = f32x4.add(a3, v128.load(w, 48));
+        v0 = f32x4.add(v0, f32x4.mul(a0, wait));
+        v1 = f32x4.add(v1, f32x4.mul(a1, wait));
+        v2 = f32x4.add(v2, f32x4.mul(a2, wait));
+        v3 = f32x4.add(v3, f32x4.mul(a3, wait));
+        // The maximum passes over a NaN in its second operand.
+        low = f32x4.pmax(f32x4.pmax(low, v0), v1);
+        high = f32x4.pmax(f32x4.pmax(high, v2), v3);
+        spike += Timeline.Size;
+      } while (spike < stop);
+      if (v128.any_true(f32x4.ge(f32x4.pmax(low, high), theta))) {
+        if (v128.any_true(f32x4.ge(low, theta))) {
+          fired += cross8(list, start, stop, weights, theta, bound, times, inverses, counts, scratch);
+          v0 = v128.load(scratch, 64);
+          v1 = v128.load(scratch, 80);
         }
-        if (v128.any_true(f1)) {
-          fired += fire4(a1, v1, f1, spike, next, heard, theta, bound, times + 16, inverses && inverses + 16, counts + 16);
-          u1 = v128.bitselect(never, u1, f1);
-        }
-        if (v128.any_true(f2)) {
-          fired += fire4(a2, v2, f2, spike, next, heard, theta, bound, times + 32, inverses && inverses + 32, counts + 32);
-          u2 = v128.bitselect(never, u2, f2);
-        }
-        if (v128.any_true(f3)) {
-          fired += fire4(a3, v3, f3, spike, next, heard, theta, bound, times + 48, inverses && inverses + 48, counts + 48);
-          u3 = v128.bitselect(never, u3, f3);
+        if (v128.any_true(f32x4.ge(high, theta))) {
+          const to = inverses && inverses + 32;
+          fired += cross8(list, start, stop, weights + 32, theta, bound, times + 32, to, counts + 32, scratch + 32);
+          v2 = v128.load(scratch, 96);
+          v3 = v128.load(scratch, 112);
         }
         if (fired == neurons) return fired;
       }
-      v0 = u0;
-      v1 = u1;
-      v2 = u2;
-      v3 = u3;
     }
-    // After the last spike every rising line reaches the threshold.
-    const w = weights + load<u32>(last, Timeline.Weight);
-    const next = f32x4.splat(Infinity);
-    const heard = (bytes / Timeline.Size) as u32;
-    a0 = f32x4.add(a0, v128.load(w));
-    a1 = f32x4.add(a1, v128.load(w, 16));
-    a2 = f32x4.add(a2, v128.load(w, 32));
-    a3 = f32x4.add(a3, v128.load(w, 48));
-    const f0 = rising(a0, v0);
-    const f1 = rising(a1, v1);
-    const f2 = rising(a2, v2);
-    const f3 = rising(a3, v3);
-    fired += fire4(a0, v0, f0, last, next, heard, theta, bound, times, inverses, counts);
-    fired += fire4(a1, v1, f1, last, next, heard, theta, bound, times + 16, inverses && inverses + 16, counts + 16);
-    fired += fire4(a2, v2, f2, last, next, heard, theta, bound, times + 32, inverses && inverses + 32, counts + 32);
-    fired += fire4(a3, v3, f3, last, next, heard, theta, bound, times + 48, inverses && inverses + 48, counts + 48);
-    return fired;
+    return fired + finish16(list, last, weights, theta, bound, times, inverses, counts, scratch);
   }
   for (let j: usize = 0; j < neurons << 2; j += 4) {
     let a: f32 = 0;
@@ -173,12 +226,6 @@ export function listen(
   return fired;
 }
 
-/** Rising lines of neurons that have not fired. */
-@inline
-function rising(a: v128, v: v128): v128 {
-  return v128.and(f32x4.gt(a, f32x4.splat(0)), f32x4.gt(v, f32x4.splat(-Infinity)));
-}
-
 /** g · 1/A; 0 where it exceeds `limit`. */
 @inline
 function scaled4(g: usize, inverses: usize, limit: f32): v128 {
@@ -206,7 +253,7 @@ function finite4(times: usize): v128 {
 
 /**
  * Gradients of sixteen neurons, with g = dL/dt_j at `g`:
- *   dw_ij += c_j · (t_i - t_j)                  c_j = g_j / A_j
+ *   dw_ij += c_j · (t_i - t_j)                  c_j = g_j / A_j ; at `gradient`, unless that is 0
  *   dL/dt_i += Σ_j c_j · w_ij                    into four lanes a presynaptic position at `lanes`, unless that is 0
  * A spike that came after t_j has t_i - t_j >= 0 and is cut off by a minimum with 0.
  */
@@ -235,7 +282,7 @@ export function learn(
     const t1 = finite4(times + 16);
     const t2 = finite4(times + 32);
     const t3 = finite4(times + 48);
-    for (let spike = first; spike < end; spike += Timeline.Size) {
+    for (let spike = gradient ? first : end; spike < end; spike += Timeline.Size) {
       const to = gradient + load<u32>(spike, Timeline.Weight);
       const t = v128.load32_splat(spike, Timeline.Time);
       v128.store(to, f32x4.add(v128.load(to), f32x4.mul(c0, f32x4.pmin(f32x4.sub(t, t0), zero))));
@@ -261,7 +308,7 @@ export function learn(
     }
     return;
   }
-  for (let j: usize = 0; j < 64; j += 4) {
+  for (let j: usize = gradient ? 0 : 64; j < 64; j += 4) {
     const c = load<f32>(g + j) * load<f32>(inverses + j);
     if (c == 0 || !(Mathf.abs(c) <= limit)) continue;
     const at = load<f32>(times + j);

@@ -568,8 +568,8 @@ export class Stem {
     });
   }
 
-  clear(view: number, bytes: number): void {
-    this.plan.emit(Op.Clear, view, bytes);
+  clear(view: number, bytes: number, share = false): void {
+    this.plan.emit(Op.Clear, view, bytes, share ? 1 : 0);
   }
 
   /** Emits `body` for every block of this rank; gradients start at 0 in each. */

@@ -162,7 +162,8 @@ export const stdbpMethod: Method<StdbpDescriptor> = {
         descriptor.inverseBound || descriptor.gradientLimit || descriptor.silentDelay ? undefined : "loss",
       // Panels of weights take all samples in turn, and add up their gradients themselves.
       blocks: 1,
-      together: 16,
+      // A dense network's weights are fetched once for so many samples; a convolution's stay in cache, and each takes long.
+      together: stages.some(({ kind }) => kind === "conv2d") ? 16 : 64,
       // A nudge changes weights beside the optimizer, so the program takes both steps.
       online: descriptor.silentNudge > 0,
       lower: (plan, purpose, bindings) =>

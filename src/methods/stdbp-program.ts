@@ -241,6 +241,7 @@ export function lowerStdbp(
       [Stdbp.SourceDelivered]: before.delivered,
       [Stdbp.Spikes]: spikes,
       [Stdbp.Operations]: purpose.count ? stem.operations : 0,
+      [Stdbp.Scratch]: plan.perRank(128),
     });
     return { part, before, record, sort, list, inverses, counts };
   });
@@ -271,8 +272,9 @@ export function lowerStdbp(
       }))
     : [];
 
-  const eachSample = (body: () => void) => plan.loop(Op.ForSamples, [], body);
-  stem.forEachBlock(() => {
+  // Ranks share out the samples of a batch that trains, of inference they take blocks.
+  const eachSample = (body: () => void) => plan.loop(train ? Op.ForShare : Op.ForSamples, [], body);
+  const forward = () => {
     eachSample(() => stem.encode());
     for (const { part, record, sort } of layers) {
       if (part.stage.kind === "earliestPool2d") eachSample(() => plan.emit(Op.EarliestForward, record));
@@ -285,14 +287,34 @@ export function lowerStdbp(
       for (const { to, times, bytes } of kept) plan.emit(Op.Copy, to, times, 1, bytes, bytes, bytes);
       plan.emit(Op.TimesLoss, answer, purpose.given ? 1 : 0);
     });
-    if (!train) return;
-    for (const { part, before, record } of [...layers].reverse()) {
-      if (part.stage.kind !== "earliestPool2d") plan.emit(Op.StdbpBackward, record);
-      else if (before.delivered) eachSample(() => plan.emit(Op.EarliestBackward, record));
+  };
+  if (!train) {
+    stem.forEachBlock(forward);
+    return stem.ports;
+  }
+  plan.together = true;
+  stem.clear(plan.view(bindings.blockGradients), bindings.blockBytes, true);
+  forward();
+  for (const { part, before, record } of [...layers].reverse()) {
+    if (part.stage.kind === "earliestPool2d") {
+      if (before.delivered) eachSample(() => plan.emit(Op.EarliestBackward, record));
+      continue;
     }
+    // A panel's gradient hears all samples.
+    plan.barrier();
+    plan.emit(Op.StdbpBackward, record);
+  }
+  if (!descriptor.weightSumPenalty && !purpose.learn) return stem.ports;
+  plan.barrier();
+  plan.loop(Op.RankZero, [], () => {
     for (const { part } of layers) penalize(part.stage);
-    purpose.learn?.(plan);
-    if (purpose.learn) for (const { part } of layers) nudge(part.stage, part.times);
+  });
+  if (!purpose.learn) return stem.ports;
+  plan.barrier();
+  purpose.learn(plan);
+  plan.barrier();
+  plan.loop(Op.RankZero, [], () => {
+    for (const { part } of layers) nudge(part.stage, part.times);
   });
   return stem.ports;
 
