@@ -21,6 +21,25 @@ export function shuffle(list: usize, count: i32, epoch: u32, key0: u32, key1: u3
   permute(list, count, epoch, key0, key1, scratch);
 }
 
+/** Largest magnitude of `count` numbers, a multiple of 4; NaN is larger than all. */
+export function largest(numbers: usize, count: usize): f32 {
+  const end = numbers + (count << 2);
+  let most: u32 = 0;
+  // Without the sign, bits of f32 are in order of magnitude.
+  if (ASC_FEATURE_SIMD) {
+    let mosts = i32x4.splat(0);
+    for (; numbers < end; numbers += 16)
+      mosts = i32x4.max_u(mosts, v128.and(v128.load(numbers), i32x4.splat(0x7fffffff)));
+    for (let lane = 0; lane < 4; ++lane) {
+      most = max(most, i32x4.extract_lane(mosts, 0) as u32);
+      mosts = v128.shuffle<i32>(mosts, mosts, 1, 2, 3, 0);
+    }
+  } else {
+    for (; numbers < end; numbers += 4) most = max(most, load<u32>(numbers) & 0x7fffffff);
+  }
+  return reinterpret<f32>(most);
+}
+
 /** Natural logarithm, the core's own: the host's differs between engines. */
 export function ln(x: f64): f64 {
   return NativeMath.log(x);

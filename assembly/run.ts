@@ -1,4 +1,4 @@
-import { Frame } from "./abi";
+import { Frame, Team } from "./abi";
 import { execute } from "./program";
 
 /** Runs `words` 32-bit words of program as rank `rank` of `ranks`; `frames` holds one frame a rank, `team` what they share. */
@@ -11,4 +11,5 @@ export function run(program: usize, words: usize, frames: usize, rank: u32, rank
   store<u32>(frame, ranks, Frame.Ranks);
   store<u32>(frame, team, Frame.Team);
   execute(program, program + (words << 2), frame);
+  if (ASC_FEATURE_THREADS) atomic.add<u32>(team, 1, Team.Done);
 }

@@ -529,8 +529,8 @@ export class Network {
    * equal bytes.
    *
    * @throws MemoryError if the runtime refuses the memory for the file
-   * @throws StateError if the network was disposed, of a `decolle` network while it learns, and while threads take an
-   *   optimizer's step (`fit` on more than one, networks past half a million parameters); between batches never
+   * @throws StateError if the network was disposed, and of one whose weights change within a batch (`decolle`, `stdbp` with
+   *   `silentNudge`) while it learns; between batches never
    */
   save(): Uint8Array {
     return this.#trainer.save(false);
@@ -541,8 +541,7 @@ export class Network {
    * the same bits as training that was never stopped.
    *
    * @throws MemoryError if the runtime refuses the memory for the file
-   * @throws StateError if the network has not been trained since it was made, or was disposed; while it is in the midst of a step:
-   *   see `save`
+   * @throws StateError if the network has not been trained since it was made, or was disposed; while it learns: see `save`
    */
   checkpoint(): Uint8Array {
     return this.#trainer.save(true);

@@ -88,7 +88,8 @@ export class OptimizerState {
   readonly #tensors: readonly number[];
   readonly #hyper: number;
   #disposed = false;
-  #stepping = false;
+  /** Ends a step that threads are taking: waits for them, and tells who has asked for it. */
+  #settle: (() => void) | undefined;
   #programs: { check: Placed; step: Placed; gradients: number } | undefined;
 
   constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
@@ -215,8 +216,8 @@ export class OptimizerState {
   }
 
   /**
-   * The same, by all threads where there is much to do. `done` is called once the step is taken; until then, as from its
-   * beginning, `stepping` is true for whoever has a turn meanwhile.
+   * The same, by all threads where there is much to do. `done` is called once, as soon as the step is taken; who has a turn
+   * meanwhile finds parameters partly old and partly new unless `settle` is called first.
    */
   async stepShared(where: string, done: () => void): Promise<void> {
     const engine = this.#engine;
@@ -224,19 +225,31 @@ export class OptimizerState {
     const { count } = engine.threads;
     await engine.runShared(check.program, check.result.frames, count, engine.parameterLength);
     this.#refuse(where, check);
-    this.#stepping = true;
+    const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
+    if (shared === undefined) return done();
+    let taken = false;
+    const finish = () => {
+      if (!taken) done();
+      taken = true;
+    };
+    this.#settle = () => {
+      if (engine.waitForRanks(count)) finish();
+    };
     try {
-      const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
-      if (shared !== undefined) await shared;
-      done();
+      await shared;
+      finish();
     } finally {
-      this.#stepping = false;
+      this.#settle = undefined;
     }
   }
 
-  /** Whether threads are in the midst of a step, so that parameters are partly old and partly new. */
-  get stepping(): boolean {
-    return this.#stepping;
+  /**
+   * Waits on the spot for threads in the midst of a step: afterwards parameters and state are those of one moment.
+   *
+   * @throws StateError if they do not come to its end
+   */
+  settle(): void {
+    this.#settle?.();
   }
 
   #placed(): { check: Placed; step: Placed } {

@@ -28,7 +28,7 @@ export function largestInput({ values }: Samples): number {
  * no gradient need show it: spikes are bits.
  */
 export function couldOverflow({ engine, model, description }: Runner, input: number): boolean {
-  const most = largest(engine.allParameters());
+  const most = engine.largestParameter();
   const fan = Math.max(1, ...model.parameters.map(({ fanIn }) => fanIn));
   return !(most * Math.max(1, input) * fan * description.encoder.steps < SAFE);
 }

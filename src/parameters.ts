@@ -10,7 +10,8 @@ export interface Parameters {
   /** Names, input side first: `<layer>.weight`, `<layer>.bias`, … */
   names(): string[];
   /**
-   * A copy of a parameter.
+   * A copy of a parameter; while the network learns, of one step: the last, or before the batch in work where weights change
+   * within it.
    *
    * @param name one of `names()`
    * @returns weights `[out, in, kernel, kernel]` or `[out, in]`, biases `[out]`
@@ -28,7 +29,7 @@ export interface Parameters {
    */
   set(name: string, values: Float32Array | Tensor): void;
   /**
-   * Copies of all, in the order of `names()`.
+   * Copies of all, in the order of `names()`, of one step.
    *
    * @throws StateError if the network was disposed
    */
@@ -46,7 +47,10 @@ export function openParameters(runner: Runner): Parameters {
   };
   const get = (name: string): Tensor => {
     const i = find(name);
-    return { shape: specs[i].shape, data: runner.engine.gather(i, runner.engine.parameter(i)) };
+    const { engine } = runner;
+    const stored = runner.stored?.() ?? engine.allParameters();
+    const data = engine.gather(i, stored.subarray(engine.offset(i) / 4));
+    return { shape: specs[i].shape, data };
   };
   return {
     names: () => specs.map((spec) => spec.name),

@@ -99,6 +99,8 @@ export class TrainingRun {
   readonly #largestInput: number;
   /** Whether membranes are looked at before each batch of the epoch. */
   #watched: { readonly epoch: number; readonly needed: boolean } | undefined;
+  /** The parameters before the batch in work, while a program changes them within it. */
+  #before: Float32Array | undefined;
   #order: { readonly epoch: number; readonly list: Uint32Array } | undefined;
 
   /** Takes all memory that the run needs: what does not fit is refused here. */
@@ -148,6 +150,16 @@ export class TrainingRun {
       this.#capacity,
       this.#runner.model.online ? { record, learn } : { record, bypass },
     );
+  }
+
+  /**
+   * All stored parameters as of one moment; undefined if they are so in the core's memory.
+   *
+   * @throws StateError if threads do not come to the end of a step
+   */
+  parameters(): Float32Array | undefined {
+    this.state.settle();
+    return this.#before;
   }
 
   get #ended(): boolean {
@@ -230,6 +242,7 @@ export class TrainingRun {
       this.state.rate = rate;
       const lowered = engine.lower("train", this.#purpose());
       const before = runner.model.online ? this.#remember() : undefined;
+      this.#before = before?.parameters;
       const where = `epoch ${epoch}, step ${step}`;
       const suspect = {
         samples: this.#samples,
@@ -244,6 +257,7 @@ export class TrainingRun {
         await runner.run(lowered);
       } catch (error) {
         if (!runner.disposed) before?.restore();
+        this.#before = undefined;
         throw error;
       }
       const found = {
@@ -260,12 +274,14 @@ export class TrainingRun {
         if (fault !== undefined) throw new NonFiniteError(unfit(where, fault));
         await this.#learn(lowered, order, where, (loss) => {
           before?.restoreFrozen();
+          this.#before = undefined;
           const learned = { ...found, skipped: false, loss };
           batch = { ...learned, ...this.#moveOn(learned, counts), records };
         });
       } catch (error) {
         if (!(error instanceof NonFiniteError)) throw error;
         before?.restore();
+        this.#before = undefined;
         if (this.settings.onNonFinite === "throw") {
           const found =
             fault === undefined ? await (await diagnosis()).diagnose(runner, suspect, false) : undefined;
@@ -343,21 +359,24 @@ export class TrainingRun {
   }
 
   /** Copies what a program that learns by itself changes. */
-  #remember(): { restore(): void; restoreFrozen(): void } {
+  #remember(): { readonly parameters: Float32Array; restore(): void; restoreFrozen(): void } {
     const { engine, model } = this.#runner;
     const keep = ([address, bytes]: readonly [number, number]) => {
       const copy = engine.u32(address, bytes / 4).slice();
       return () => engine.u32(address, bytes / 4).set(copy);
     };
-    const parameters = model.parameters.map((spec, i) => keep([engine.parameterAddress(i), spec.length * 4]));
+    const parameters = engine.allParameters().slice();
     const state = this.state.regions().map(keep);
     return {
+      parameters,
       restore: () => {
-        for (const put of [...parameters, ...state]) put();
+        engine.allParameters().set(parameters);
+        for (const put of state) put();
       },
       restoreFrozen: () => {
-        parameters.forEach((put, i) => {
-          if (this.#scales[i] === 0) put();
+        model.parameters.forEach((spec, i) => {
+          const at = engine.offset(i) / 4;
+          if (this.#scales[i] === 0) engine.parameter(i).set(parameters.subarray(at, at + spec.length));
         });
       },
     };

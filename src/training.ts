@@ -30,6 +30,7 @@ export class Trainer {
   constructor(runner: Runner, parameters: Parameters) {
     this.#runner = runner;
     this.#parameters = parameters;
+    runner.stored = () => this.#run?.parameters();
   }
 
   /**
@@ -93,8 +94,7 @@ export class Trainer {
     const what = state ? "checkpoint" : "save";
     if (this.#runner.model.online) this.#runner.requireIdle(what);
     const run = this.#run;
-    if (run?.state.stepping)
-      throw new StateError(`${what}: threads are taking the optimizer's step; try again after it`);
+    run?.state.settle();
     if (state && !run)
       throw new StateError("checkpoint needs a fit before it; save() keeps a network that was not trained");
     const training: TrainingRecord | undefined =

@@ -30,5 +30,6 @@ export interface CoreExports {
   ): void;
   scatter(stored: number, rows: number, outputs: number, count: number, table: number): void;
   shuffle(list: number, count: number, epoch: number, key0: number, key1: number, scratch: number): void;
+  largest(numbers: number, count: number): number;
   ln(x: number): number;
 }

@@ -7,9 +7,9 @@ import { Arena, createMemory } from "./memory.ts";
 import { GROUP, gather, scatter } from "./places.ts";
 import { Plan, type Program } from "./plan.ts";
 import { seedKey, streamKey } from "./random.ts";
-import { checkThreads, possibleThreads, type Threads } from "./threads.ts";
+import { checkThreads, type Threads } from "./threads.ts";
 import { type Build, type Core, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
-import type { runRanks, SharedNetwork } from "./workers.ts";
+import type { Crew } from "./workers.ts";
 
 /** A program in memory, ready to run. */
 export interface Lowered {
@@ -31,14 +31,6 @@ export interface EngineOptions {
   readonly threads?: "auto" | number;
   /** The method's own core: see `Method.core`. */
   readonly core?: string | undefined;
-}
-
-/** The pool of workers, and what it must know of an engine. */
-interface Crew {
-  readonly shared: SharedNetwork;
-  readonly run: typeof runRanks;
-  stop(): void;
-  forget(): void;
 }
 
 /** Networks of this process, to tell them apart in workers. */
@@ -125,17 +117,15 @@ export class Engine {
   static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
     const { wasm, build = "auto" } = option;
     let threads: Threads = { count: 1 };
-    if (SPIKEGRAD_TRAINING) {
-      const asked = checkThreads(option.threads ?? 1);
-      threads = await possibleThreads(asked, { build, module: wasm !== undefined });
-    }
     let workers: typeof import("./workers.ts") | undefined;
-    if (SPIKEGRAD_TRAINING && threads.count > 1) {
+    const asked = SPIKEGRAD_TRAINING ? checkThreads(option.threads ?? 1) : 1;
+    if (SPIKEGRAD_TRAINING && asked !== 1) {
       try {
-        workers = await import("./workers.ts");
-        await workers.startWorkers(threads.count);
+        const pool = await import("./workers.ts");
+        threads = await pool.possibleThreads(asked, { build, module: wasm !== undefined });
+        if (threads.count > 1) await pool.startWorkers(threads.count);
+        if (threads.count > 1) workers = pool;
       } catch (error) {
-        workers = undefined;
         threads = { count: 1, reason: error instanceof Error ? error.message : String(error) };
       }
     }
@@ -143,7 +133,11 @@ export class Engine {
     const loaded = await loadCore(source);
     const { module } = loaded;
     const memory = createMemory(SPIKEGRAD_TRAINING && workers !== undefined);
-    const core = await instantiateCore<CoreExports>(module, memory, workers ? { wait: refuseToWait } : {});
+    const core = await instantiateCore<CoreExports>(
+      module,
+      memory,
+      workers ? { wait: workers.refuseToWait } : {},
+    );
     if (core.abiVersion() !== ABI_VERSION) {
       throw new StateError(
         `the core speaks version ${core.abiVersion()} of its interface, the wrapper ${ABI_VERSION}`,
@@ -151,10 +145,10 @@ export class Engine {
     }
     const arena = new Arena(memory);
     const team = arena.take(Team.Size, "the threads");
-    const crew =
-      SPIKEGRAD_TRAINING && workers ? crewOf(workers, { id: ++engines, module, memory, team }) : undefined;
+    const id = ++engines;
+    const crew = SPIKEGRAD_TRAINING ? workers?.openCrew({ id, module, memory, team }) : undefined;
     const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
-    if (SPIKEGRAD_TRAINING && crew) forgotten?.register(engine, crew.shared.id, engine);
+    if (SPIKEGRAD_TRAINING && crew) forgotten?.register(engine, id, engine);
     return engine;
   }
 
@@ -201,6 +195,11 @@ export class Engine {
   /** All stored parameters, padding included. */
   allParameters(): Float32Array {
     return this.f32(this.#parameters, this.parameterLength);
+  }
+
+  /** Largest magnitude among the parameters, NaN being larger than all. */
+  largestParameter(): number {
+    return SPIKEGRAD_TRAINING ? this.#core.largest(this.#parameters, this.parameterLength) : 0;
   }
 
   /** Gradient of parameter `i`, as the last training program left it. */
@@ -462,7 +461,7 @@ export class Engine {
     control[Control.FirstBlock / 4] = 0;
     control[Control.EndBlock / 4] = blocks;
     const began = performance.now();
-    await crew.run(crew.shared, program, ports.frames, ranks);
+    await crew.run(program, ports.frames, ranks);
     this.#pace.set(program, ((performance.now() - began) * ranks) / blocks);
     return true;
   }
@@ -476,9 +475,14 @@ export class Engine {
   runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> | undefined {
     if (!SPIKEGRAD_TRAINING) return undefined;
     const crew = this.#crew;
-    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(crew.shared, program, frames, ranks);
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(program, frames, ranks);
     this.runProgram(program, frames);
     return undefined;
+  }
+
+  /** Waits on the spot for the ranks that `runShared` has set to work; says whether they are done, else none has begun. */
+  waitForRanks(ranks: number): boolean {
+    return SPIKEGRAD_TRAINING && this.#crew?.wait(ranks) === true;
   }
 
   /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */
@@ -501,19 +505,4 @@ function refuseNonFinite(what: string, values: Float32Array): void {
   throw new NonFiniteError(`${what} would become ${bad}; the parameters are those before this step`, {
     value: bad,
   });
-}
-
-/** The core runs on the caller's thread with one rank only, which has nobody to wait for. */
-function refuseToWait(): never {
-  throw new StateError("the core waits on the thread of the caller");
-}
-
-function crewOf(workers: typeof import("./workers.ts"), shared: SharedNetwork): Crew {
-  const { id } = shared;
-  return {
-    shared,
-    run: workers.runRanks,
-    stop: () => workers.stopRanks(shared, true),
-    forget: () => workers.forgetNetwork(id),
-  };
 }

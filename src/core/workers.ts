@@ -1,11 +1,16 @@
-// The workers that all networks share. A batch takes as many as it has ranks and gives them back: idle ones wait for a message,
+// How many ranks a network gets, and the workers that all networks share. A batch takes as many as it has ranks and gives them back: idle ones wait for a message,
 // and a thousand networks need no more of them than one.
 
 import workerScript from "worker-source";
 import { Team } from "../../assembly/abi.ts";
-import { WorkerError } from "../errors.ts";
-import { nodeModule, workerSource } from "./threads.ts";
+import { StateError, WorkerError } from "../errors.ts";
+import type { Program } from "./plan.ts";
+import { type Threads, workerSource } from "./threads.ts";
+import type { Build } from "./wasm.ts";
 import type { Order, Report } from "./worker.ts";
+
+/** Blocks of a training batch are at most eight: more threads than that would wait. */
+const MOST_AUTO = 8;
 
 /** A worker that says nothing for so long (ms) when it is started never will. */
 const START_LIMIT = 5000;
@@ -15,6 +20,52 @@ const STOP_LIMIT = 500;
 const MOST_OPEN = 4;
 /** A worker is replaced after so many: it holds address space until it collects its garbage, which an idle one never does. */
 const MOST_OPENED = 32;
+
+// (module (memory 1 1 shared) (func i32.const 0 i32.atomic.load drop))
+const THREADS_PROBE = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0],
+  ...[5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26, 11],
+);
+
+/** What Node, Deno and Bun have and pages do not. */
+interface NodeProcess {
+  getBuiltinModule?(name: string): unknown;
+  versions?: { node?: string };
+}
+
+/** A module of Node's in runtimes that have them, without an import that would keep others from loading this file. */
+export async function nodeModule<T>(name: string): Promise<T | undefined> {
+  const { process } = globalThis as { process?: NodeProcess };
+  if (process?.versions?.node === undefined) return undefined;
+  return process.getBuiltinModule?.(name) as T | undefined;
+}
+
+/** The threads that this place can have, before any was started. */
+export async function possibleThreads(
+  asked: "auto" | number,
+  { build, module }: { build: "auto" | Build; module: boolean },
+): Promise<Threads> {
+  if (asked === 1) return { count: 1 };
+  const one = (reason: string): Threads => ({ count: 1, reason });
+  if (build !== "auto" && build !== "threads") return one(`the ${build} build has no threads`);
+  if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false) {
+    return one(
+      "the page is not cross-origin isolated: it must be served with Cross-Origin-Opener-Policy: same-origin and " +
+        "Cross-Origin-Embedder-Policy: require-corp",
+    );
+  }
+  if (typeof SharedArrayBuffer !== "function") return one("this engine has no SharedArrayBuffer");
+  if (!WebAssembly.validate(THREADS_PROBE)) return one("this engine's WebAssembly has no threads");
+  const node = await nodeModule<{ availableParallelism?(): number; cpus(): unknown[] }>("node:os");
+  if (node === undefined && typeof Worker !== "function") return one("this runtime has no workers");
+  if (module) return one("the core that was given has no threads");
+  if (asked !== "auto") return { count: asked };
+  const cores = node
+    ? (node.availableParallelism?.() ?? node.cpus().length)
+    : (globalThis.navigator?.hardwareConcurrency ?? 1);
+  const count = Math.max(1, Math.min(cores, MOST_AUTO));
+  return count > 1 ? { count } : one("this machine has one processor");
+}
 
 /** A worker of whatever runtime. */
 interface Host {
@@ -277,16 +328,18 @@ function lease(count: number, id: number): Promise<Member[]> {
  *
  * @throws WorkerError if one of them ends or fails; none is at work any more then
  */
-export async function runRanks(
+async function runRanks(
   shared: SharedNetwork,
-  program: { readonly address: number; readonly words: number },
+  program: Program,
   frames: number,
   ranks: number,
 ): Promise<void> {
-  const members = await lease(ranks, shared.id);
   const { team } = shared;
   const words = new Int32Array(shared.memory.buffer, team, Team.Size / 4);
+  Atomics.store(words, Team.Done / 4, NOT_BEGUN);
+  const members = await lease(ranks, shared.id);
   Atomics.store(words, Team.Next / 4, 0);
+  Atomics.store(words, Team.Done / 4, 0);
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failure: string | undefined;
   const stop = () => {
@@ -319,11 +372,33 @@ export async function runRanks(
   if (failure !== undefined && !stopped) throw new WorkerError(`a worker stopped: ${failure}`);
 }
 
+/** In Team.Done: no rank has been told to run yet. */
+const NOT_BEGUN = -1;
+/** Who waits on the spot for ranks gives up after so long (ms): one of them may be dead. */
+const PATIENCE = 2000;
+
+/**
+ * Waits on the spot, without a turn of the event loop, until the ranks at work on a network are done; says whether they are. If not,
+ * they wait for workers and have changed nothing.
+ *
+ * @throws StateError if they are not in time
+ */
+function awaitRanks({ memory, team }: SharedNetwork, ranks: number): boolean {
+  const words = new Int32Array(memory.buffer, team, Team.Size / 4);
+  const limit = performance.now() + PATIENCE;
+  for (;;) {
+    const done = Atomics.load(words, Team.Done / 4);
+    if (done === ranks || done === NOT_BEGUN) return done === ranks;
+    if (performance.now() > limit || Atomics.load(words, Team.Stop / 4) !== 0)
+      throw new StateError("threads are taking the optimizer's step and do not come to its end");
+  }
+}
+
 /** In Team.Stop: the owner wants the ranks to give up; 1 if one of them failed. */
 const STOPPED = 2;
 
 /** Tells the ranks of a network's batch to give up. */
-export function stopRanks({ memory, team }: SharedNetwork, wanted = false): void {
+function stopRanks({ memory, team }: SharedNetwork, wanted = false): void {
   const words = new Int32Array(memory.buffer, team, Team.Size / 4);
   Atomics.compareExchange(words, Team.Stop / 4, 0, wanted ? STOPPED : 1);
   Atomics.add(words, Team.Passed / 4, 1);
@@ -333,4 +408,26 @@ export function stopRanks({ memory, team }: SharedNetwork, wanted = false): void
 /** Workers forget the network: its memory can go. */
 export function forgetNetwork(id: number): void {
   for (const member of idle) member.forget(id);
+}
+
+/** The pool as one network sees it. */
+export interface Crew {
+  run(program: Program, frames: number, ranks: number): Promise<void>;
+  wait(ranks: number): boolean;
+  stop(): void;
+  forget(): void;
+}
+
+export function openCrew(shared: SharedNetwork): Crew {
+  return {
+    run: (program, frames, ranks) => runRanks(shared, program, frames, ranks),
+    wait: (ranks) => awaitRanks(shared, ranks),
+    stop: () => stopRanks(shared, true),
+    forget: () => forgetNetwork(shared.id),
+  };
+}
+
+/** The core runs on the caller's thread with one rank only, which has nobody to wait for. */
+export function refuseToWait(): never {
+  throw new StateError("the core waits on the thread of the caller");
 }
