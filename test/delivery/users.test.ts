@@ -5,6 +5,7 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { build as esbuild } from "esbuild";
@@ -28,7 +29,9 @@ interface Found {
 let installation: Installation;
 let runtimes: Awaited<ReturnType<typeof findRuntimes>>;
 let answers: number[];
-let browser: Awaited<ReturnType<Awaited<ReturnType<typeof loadPlaywright>>["chromium"]["launch"]>>;
+type Browser = Awaited<ReturnType<Awaited<ReturnType<typeof loadPlaywright>>["chromium"]["launch"]>>;
+type Tab = Awaited<ReturnType<Browser["newPage"]>>;
+let browser: Browser;
 const at = (path: string) => join(installation.folder, path);
 
 beforeAll(async () => {
@@ -37,9 +40,7 @@ beforeAll(async () => {
   runtimes = await findRuntimes();
   answers = await installation.run("node", process.execPath, "make-model.mjs");
   if ("path" in runtimes.chromium) {
-    const playwright = await loadPlaywright();
-    const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
-    browser = await playwright.chromium.launch({ executablePath: runtimes.chromium.path, args });
+    browser = await launch(runtimes.chromium.path);
   }
 }, 300_000);
 
@@ -202,6 +203,84 @@ describe("Chromium, without a bundler:", () => {
   });
 });
 
+describe("Chromium, on threads:", () => {
+  const isolated = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+  };
+  const ask = (what: string) => `import("./threads.mjs").then((page) => page.${what}())`;
+
+  test("a page with cross-origin isolation has them", async (context) => {
+    need("chromium", context);
+    expect(await inPage(".", "plain.html", isolated, ask("loaded"))).toEqual({
+      threads: { count: 2 },
+      answers,
+    });
+  });
+
+  test("a page without has one, says why, and gives the same bits", async (context) => {
+    need("chromium", context);
+    expect(await inPage(".", "plain.html", {}, ask("loaded"))).toEqual({
+      threads: { count: 1, reason: expect.stringContaining("the page is not cross-origin isolated") },
+      answers,
+    });
+  });
+
+  test("a worker that is ended while it computes is an error within a second; other networks go on", async (context) => {
+    need("chromium", context);
+    const found = (await inPage(".", "plain.html", isolated, ask("endWorker"))) as unknown as {
+      waited: number;
+    };
+    expect(found).toMatchObject({
+      error: { name: "WorkerError", code: "ERR_WORKER" },
+      threads: { count: 2 },
+      same: true,
+    });
+    expect(found.waited).toBeLessThan(1000);
+  });
+
+  test("nothing goes on when the page is closed while they train, and the browser closes", async (context) => {
+    const own = await launch(need("chromium", context));
+    try {
+      const session = await own.newBrowserCDPSession();
+      /** Seconds that all renderers have computed, those that are gone left out. */
+      const computed = async () => {
+        const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+        const processes = processInfo as { type: string; id: number; cpuTime: number }[];
+        const renderers = processes.filter(({ type }) => type === "renderer");
+        return new Map(renderers.map(({ id, cpuTime }) => [id, cpuTime]));
+      };
+      const growth = async () => {
+        const before = await computed();
+        await sleep(1000);
+        return [...(await computed())].reduce((sum, [id, time]) => sum + time - (before.get(id) ?? 0), 0);
+      };
+      const training = async (use: (tab: Tab) => Promise<void>) => {
+        await served(".", isolated, async (address) => {
+          const tab = await own.newPage();
+          await tab.goto(`${address}/plain.html`);
+          expect(await tab.evaluate(ask("train"))).toEqual({ count: 2 });
+          await use(tab);
+        });
+      };
+      await training(async (tab) => {
+        expect(tab.workers()).toHaveLength(2);
+        expect(await growth()).toBeGreaterThan(0.2);
+        await tab.close();
+        await sleep(500);
+        expect(await growth()).toBeLessThan(0.1);
+      });
+      await training(async () => {
+        const began = performance.now();
+        await own.close();
+        expect(performance.now() - began).toBeLessThan(10_000);
+      });
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe("Chromium, in the background:", () => {
   const ask = (get: string) => `(async () => {
     const bytes = new Uint8Array(await (await fetch("/trained.safetensors")).arrayBuffer());
@@ -249,13 +328,25 @@ test("a CDN worker, in workerd", async (context) => {
       method: "POST",
       body: await readFile(at("trained.safetensors")),
     });
-    expect(await response.json()).toMatchObject({ answers, inferred: answers, sameErrors: true });
+    expect(await response.json()).toMatchObject({
+      answers,
+      inferred: answers,
+      sameErrors: true,
+      threads: { count: 1, reason: "this runtime has no workers" },
+      threaded: answers,
+    });
   } finally {
     await worker.stop();
   }
 });
 
 // ---- helpers
+
+async function launch(chromium: string): Promise<Browser> {
+  const playwright = await loadPlaywright();
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
+  return await playwright.chromium.launch({ executablePath: chromium, args });
+}
 
 async function esbuildInto(folder: string, entries: string[], option: { splitting: boolean }): Promise<void> {
   await esbuild({
@@ -277,6 +368,24 @@ async function inPage(
   headers: Readonly<Record<string, string>> = {},
   expression = "globalThis.answers",
 ): Promise<Found> {
+  return await served(folder, headers, async (address) => {
+    const context = await browser.newContext();
+    try {
+      const tab = await context.newPage();
+      await tab.goto(`${address}/${page}`);
+      return (await tab.evaluate(expression)) as Found;
+    } finally {
+      await context.close();
+    }
+  });
+}
+
+/** Serves a folder while it is used. */
+async function served<T>(
+  folder: string,
+  headers: Readonly<Record<string, string>>,
+  use: (address: string) => Promise<T>,
+): Promise<T> {
   const types: Record<string, string> = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -293,13 +402,9 @@ async function inPage(
     response.end(body);
   });
   await new Promise<void>((listening) => server.listen(0, "localhost", listening));
-  const context = await browser.newContext();
   try {
-    const tab = await context.newPage();
-    await tab.goto(`http://localhost:${(server.address() as AddressInfo).port}/${page}`);
-    return (await tab.evaluate(expression)) as Found;
+    return await use(`http://localhost:${(server.address() as AddressInfo).port}`);
   } finally {
-    await context.close();
     server.close();
   }
 }
