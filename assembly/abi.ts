@@ -90,6 +90,7 @@ export const enum Op {
   VoteValues, // vote record
   MeanFrame, // destination view, source view, f32 elements, frames, bytes between frames
   SurrogateForward,
+  SurrogateScan, // surrogate record, steps
   SurrogateBackward,
   SurrogateLearn,
   StdbpForward, // stdbp layer record
@@ -295,18 +296,23 @@ export const enum FieldPool {
 export const enum Direct {
   Input = 0, // view: f32 [count]
   Count = 4,
-  List = 8, // view, a sample apart: scratch of 16 + 8 · count bytes
-  Weight = 12, // view
-  WeightStride = 16, // bytes between the rows of two inputs
-  Outputs = 20, // padded
-  Bias = 24, // view
-  Current = 28, // view, a sample apart
-  Sum = 32, // view, a sample apart: D summed over steps
-  Gradient = 36, // view
-  BiasGradient = 40, // view
-  Scratch = 44, // view: 8 bytes a sample of the batch
-  Size = 48,
+  Entries = 8, // address: lists of the samples that have an input, EntriesBytes an input, a group of samples after the other
+  EntriesBytes = 12, // 8 bytes a sample of a group
+  Rows = 16, // address: lists of the inputs that some sample has, RowsBytes a group
+  RowsBytes = 20, // 8 bytes an input and 16 a rank
+  Weight = 24, // view
+  WeightStride = 28, // bytes between the rows of two inputs
+  Outputs = 32, // padded
+  Bias = 36, // view
+  Current = 40, // view, a sample apart
+  Sum = 44, // view, a sample as far apart as Current: D summed over steps
+  Gradient = 48, // view
+  BiasGradient = 52, // view
+  Size = 56,
 }
+
+/** Samples whose currents stay in cache together. */
+export const DIRECT_GROUP = 64;
 
 /** G of every neuron and step in front of a dense synapse. */
 export const enum Deliver {

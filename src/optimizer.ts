@@ -223,7 +223,8 @@ export class OptimizerState {
     const engine = this.#engine;
     const { check, step } = this.#placed();
     const { count } = engine.threads;
-    await engine.runShared(check.program, check.result.frames, count, engine.parameterLength);
+    // One rank checks, sooner than workers wake.
+    engine.runProgram(check.program, check.result.frames);
     this.#refuse(where, check);
     const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
     if (shared === undefined) return done();

@@ -3,7 +3,7 @@
 //   d = g + wd · w                        AdamW: d = g, and w shrinks by 1 - rate · wd first
 //   m = β1 m + (1 - β1) d ;  v = β2 v + (1 - β2) d²
 //   w -= rate / (1 - β1^k) · m / (sqrt(v) / sqrt(1 - β2^k) + ε)
-// Coefficients in f64, rounded to f32 once. Bound by memory: four streams read, three written.
+// Coefficients in f64, rounded to f32 once. Bound by division, root and memory: four streams read, three written.
 
 import { Frame, Hyper, Update } from "../abi";
 
@@ -31,7 +31,10 @@ export function adam(record: usize, frame: usize): void {
   const ranks = load<u32>(frame, Frame.Ranks) as usize;
   const vectors = (load<u32>(record, Update.Count) as usize) >> 2;
   const end = ((vectors * (rank + 1)) / ranks) << 4;
-  for (let p = ((vectors * rank) / ranks) << 4; p < end; p += 16) {
+  let p = ((vectors * rank) / ranks) << 4;
+  if (p == end) return;
+  // The condition comes last: out of a loop that begins with it engines move nothing, here the making of all coefficients.
+  do {
     if (ASC_FEATURE_SIMD) {
       const w = v128.load(weight + p);
       const d = f32x4.add(v128.load(gradient + p), f32x4.mul(f32x4.splat(couple), w));
@@ -54,5 +57,6 @@ export function adam(record: usize, frame: usize): void {
         store<f32>(weight + k, shrink * w - step * (m / deviation));
       }
     }
-  }
+    p += 16;
+  } while (p < end);
 }

@@ -28,7 +28,10 @@ export function adamaxStep(record: usize, gradient: usize, offset: usize, bytes:
   const keep2 = load<f64>(hyper, Hyper.Second) as f32;
   const epsilon = load<f64>(hyper, Hyper.Epsilon) as f32;
   const step = (rate / (1 - load<f64>(hyper, Hyper.FirstPower))) as f32;
-  for (const end = weight + bytes; weight < end; weight += 16, gradient += 16, first += 16, second += 16) {
+  if (!bytes) return;
+  const end = weight + bytes;
+  // Condition last, as in adam.ts.
+  do {
     if (ASC_FEATURE_SIMD) {
       const w = v128.load(weight);
       const d = f32x4.add(v128.load(gradient), f32x4.mul(f32x4.splat(decay), w));
@@ -55,5 +58,9 @@ export function adamaxStep(record: usize, gradient: usize, offset: usize, bytes:
         store<f32>(weight + k, w - step * (m / n));
       }
     }
-  }
+    weight += 16;
+    gradient += 16;
+    first += 16;
+    second += 16;
+  } while (weight < end);
 }

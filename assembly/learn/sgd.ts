@@ -1,6 +1,6 @@
 // Stochastic gradient descent, PyTorch's form:
 //   d = g + wd · w ;  b = μ b + d (b = d at the first step, b starting at 0) ;  w -= rate · b
-// Bound by memory: three streams read, two written.
+// Condition last, as in adam.ts. Bound by memory: three streams read, two written.
 
 import { Frame, Hyper, Update } from "../abi";
 
@@ -16,7 +16,9 @@ export function sgd(record: usize, frame: usize): void {
   const ranks = load<u32>(frame, Frame.Ranks) as usize;
   const vectors = (load<u32>(record, Update.Count) as usize) >> 2;
   const end = ((vectors * (rank + 1)) / ranks) << 4;
-  for (let p = ((vectors * rank) / ranks) << 4; p < end; p += 16) {
+  let p = ((vectors * rank) / ranks) << 4;
+  if (p == end) return;
+  do {
     if (ASC_FEATURE_SIMD) {
       const w = v128.load(weight + p);
       let d = f32x4.add(v128.load(gradient + p), f32x4.mul(f32x4.splat(decay), w));
@@ -36,5 +38,6 @@ export function sgd(record: usize, frame: usize): void {
         store<f32>(weight + k, w - rate * d);
       }
     }
-  }
+    p += 16;
+  } while (p < end);
 }

@@ -74,6 +74,7 @@ function one(kind: u32, z: usize, classes: usize, label: usize, delta: usize, sc
     }
     return loss;
   }
+  if (!delta && label >= classes) return 0;
   let top = load<f32>(z);
   for (let k: usize = 1; k < classes; ++k) top = max(top, load<f32>(z + (k << 2)));
   let sum: f32 = 0;

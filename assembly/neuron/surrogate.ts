@@ -17,6 +17,7 @@
 // In the last layer under a loss on membranes G is dL/du_t and h is 1.
 //
 // u_t of every step is kept for the backward pass; both scans are bound by its traffic (the backward one by its division too).
+// Where currents are the same at every step, thirty-two neurons go through all steps before the next (`SurrogateScan`).
 
 import { Derivative, Surrogate, View } from "../abi";
 import { at } from "../view";
@@ -35,9 +36,12 @@ function thresholdOf(record: usize, frame: usize): f32 {
 
 // ---- forward ------------------------------------------------------------------------------------------------------
 
-/** Four neurons: `i` current, `v` u_{t-1}, `u` place of u_t, `c` synaptic current. Spikes as lanes. */
+/**
+ * Four neurons: `i` current, `v` u_{t-1}, `u` place of u_t, `c` synaptic current. Spikes as lanes. Reset "subtract" takes `step`, θ,
+ * off, "zero" what is leaked where all bits of `cut` are set; the other is 0.
+ */
 @inline
-function advance4(i: usize, v: usize, u: usize, c: usize, theta: v128, beta: v128, alpha: v128, synaptic: bool, zero: bool): v128 {
+function advance4(i: usize, v: usize, u: usize, c: usize, theta: v128, beta: v128, alpha: v128, synaptic: bool, step: v128, cut: v128): v128 {
   const before = v128.load(v);
   const reset = f32x4.gt(before, theta);
   let current = v128.load(i);
@@ -45,10 +49,8 @@ function advance4(i: usize, v: usize, u: usize, c: usize, theta: v128, beta: v12
     current = f32x4.add(f32x4.mul(alpha, v128.load(c)), current);
     v128.store(c, current);
   }
-  const leaked = f32x4.mul(beta, before);
-  const after = zero
-    ? f32x4.add(v128.andnot(leaked, reset), current)
-    : f32x4.sub(f32x4.add(leaked, current), v128.and(reset, theta));
+  const leaked = v128.andnot(f32x4.mul(beta, before), v128.and(reset, cut));
+  const after = f32x4.sub(f32x4.add(leaked, current), v128.and(reset, step));
   v128.store(u, after);
   return f32x4.gt(after, theta);
 }
@@ -76,30 +78,32 @@ function word(i: usize, v: usize, u: usize, c: usize, vectors: u32, theta: f32, 
     const t = f32x4.splat(theta);
     const b = f32x4.splat(beta);
     const a = f32x4.splat(alpha);
+    const step = f32x4.splat(zero ? 0 : theta);
+    const cut = i32x4.splat(zero ? -1 : 0);
     if (vectors >= 8) {
       const p = i16x8.narrow_i32x4_s(
-        advance4(i, v, u, c, t, b, a, synaptic, zero),
-        advance4(i + 16, v + 16, u + 16, c + 16, t, b, a, synaptic, zero),
+        advance4(i, v, u, c, t, b, a, synaptic, step, cut),
+        advance4(i + 16, v + 16, u + 16, c + 16, t, b, a, synaptic, step, cut),
       );
       const q = i16x8.narrow_i32x4_s(
-        advance4(i + 32, v + 32, u + 32, c + 32, t, b, a, synaptic, zero),
-        advance4(i + 48, v + 48, u + 48, c + 48, t, b, a, synaptic, zero),
+        advance4(i + 32, v + 32, u + 32, c + 32, t, b, a, synaptic, step, cut),
+        advance4(i + 48, v + 48, u + 48, c + 48, t, b, a, synaptic, step, cut),
       );
       const low = i8x16.bitmask(i8x16.narrow_i16x8_s(p, q));
       const r = i16x8.narrow_i32x4_s(
-        advance4(i + 64, v + 64, u + 64, c + 64, t, b, a, synaptic, zero),
-        advance4(i + 80, v + 80, u + 80, c + 80, t, b, a, synaptic, zero),
+        advance4(i + 64, v + 64, u + 64, c + 64, t, b, a, synaptic, step, cut),
+        advance4(i + 80, v + 80, u + 80, c + 80, t, b, a, synaptic, step, cut),
       );
       const s = i16x8.narrow_i32x4_s(
-        advance4(i + 96, v + 96, u + 96, c + 96, t, b, a, synaptic, zero),
-        advance4(i + 112, v + 112, u + 112, c + 112, t, b, a, synaptic, zero),
+        advance4(i + 96, v + 96, u + 96, c + 96, t, b, a, synaptic, step, cut),
+        advance4(i + 112, v + 112, u + 112, c + 112, t, b, a, synaptic, step, cut),
       );
       return low | (i8x16.bitmask(i8x16.narrow_i16x8_s(r, s)) << 16);
     }
     let mask: u32 = 0;
     for (let k: u32 = 0; k < vectors; ++k) {
       const o = (k as usize) << 4;
-      mask |= i32x4.bitmask(advance4(i + o, v + o, u + o, c + o, t, b, a, synaptic, zero)) << (k << 2);
+      mask |= i32x4.bitmask(advance4(i + o, v + o, u + o, c + o, t, b, a, synaptic, step, cut)) << (k << 2);
     }
     return mask;
   }
@@ -112,34 +116,46 @@ function word(i: usize, v: usize, u: usize, c: usize, vectors: u32, theta: f32, 
 }
 
 @inline
-function scan(record: usize, frame: usize, synaptic: bool, zero: bool): void {
+function scan(record: usize, steps: u32, frame: usize, synaptic: bool): void {
+  const zero = load<u32>(record, Surrogate.ResetToZero) != 0;
   const rows = load<u32>(record, Surrogate.Rows);
   const rowBytes = (load<u32>(record, Surrogate.RowLength) as usize) << 2;
   const rowWords = load<u32>(record, Surrogate.RowWords);
   const stride = load<u32>(record, Surrogate.CurrentStride) as usize;
   const previousView = load<u32>(record, Surrogate.Previous) as usize;
-  let v = at(previousView, frame);
+  let first = at(previousView, frame);
   const shift = load<u32>(previousView, View.PerStep) as usize;
-  let current = at(load<u32>(record, Surrogate.Current), frame);
+  const currentView = load<u32>(record, Surrogate.Current) as usize;
+  let current = at(currentView, frame);
+  const currentStep = load<u32>(currentView, View.PerStep) as usize;
   let c = synaptic ? at(load<u32>(record, Surrogate.Synaptic), frame) : 0;
-  let out = at(load<u32>(record, Surrogate.Bits), frame);
+  const bitsView = load<u32>(record, Surrogate.Bits) as usize;
+  let bits = at(bitsView, frame);
+  const bitsStep = load<u32>(bitsView, View.PerStep) as usize;
   const theta = thresholdOf(record, frame);
   const beta = decayOf(record, frame);
   const alpha = load<f32>(record, Surrogate.SynapticDecay);
   let spikes: u32 = 0;
   for (let row: u32 = 0; row < rows; ++row, current += stride) {
     let left = (rowBytes >> 4) as u32;
-    let i = current;
-    for (let j: u32 = 0; j < rowWords; ++j) {
-      const mask = word(i, v, v + shift, c, left, theta, beta, alpha, synaptic, zero);
-      store<u32>(out, mask);
-      out += 4;
-      spikes += popcnt(mask);
+    let from = current;
+    for (let j: u32 = 0; j < rowWords; ++j, bits += 4) {
+      let i = from;
+      let v = first;
+      let out = bits;
+      for (let t = steps; t; --t) {
+        const mask = word(i, v, v + shift, c, left, theta, beta, alpha, synaptic, zero);
+        store<u32>(out, mask);
+        spikes += popcnt(mask);
+        i += currentStep;
+        v += shift;
+        out += bitsStep;
+      }
       const taken = min<u32>(left, 8);
       left -= taken;
       const bytes = (taken as usize) << 4;
-      i += bytes;
-      v += bytes;
+      from += bytes;
+      first += bytes;
       c += bytes;
     }
   }
@@ -147,13 +163,10 @@ function scan(record: usize, frame: usize, synaptic: bool, zero: bool): void {
   store<u32>(counter, load<u32>(counter) + spikes);
 }
 
-export function surrogateForward(record: usize, frame: usize): void {
-  const zero = load<u32>(record, Surrogate.ResetToZero) != 0;
-  if (load<u32>(record, Surrogate.Synaptic)) {
-    if (zero) scan(record, frame, true, true);
-    else scan(record, frame, true, false);
-  } else if (zero) scan(record, frame, false, true);
-  else scan(record, frame, false, false);
+/** `steps` steps from the frame's on. */
+export function surrogateForward(record: usize, steps: u32, frame: usize): void {
+  if (load<u32>(record, Surrogate.Synaptic)) scan(record, steps, frame, true);
+  else scan(record, steps, frame, false);
 }
 
 // ---- backward -----------------------------------------------------------------------------------------------------
@@ -229,7 +242,8 @@ function sweep(record: usize, frame: usize, kind: u32, plain: bool): void {
       const a4 = f32x4.splat(a);
       const b4 = f32x4.splat(b);
       const cut = i32x4.splat(zero ? -1 : 0);
-      for (; o < end; o += 16, d += 16) {
+      // The condition comes last: out of a loop that begins with it engines move nothing, here the splats.
+      do {
         const membrane = v128.load(u + o);
         let error = v128.load(g + o);
         if (!plain && mask) error = f32x4.mul(error, v128.load(mask + o));
@@ -243,7 +257,9 @@ function sweep(record: usize, frame: usize, kind: u32, plain: bool): void {
         }
         if (sum) v128.store(sum + o, f32x4.add(v128.load(sum + o), result));
         if (deltaView) v128.store(d, result);
-      }
+        o += 16;
+        d += 16;
+      } while (o < end);
     } else {
       for (; o < end; o += 4, d += 4) {
         const membrane = load<f32>(u + o);

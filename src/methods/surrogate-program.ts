@@ -3,6 +3,7 @@ import {
   Bias,
   Deliver,
   Derivative,
+  DIRECT_GROUP,
   Direct,
   FieldPool,
   Op,
@@ -353,6 +354,12 @@ export function lowerSurrogate(
       }
       if (part.amplitude) stem.dropout(stage.name, stage.neurons, part.amplitude, stage.probability, i);
       if (part.once) current(part, i);
+      // Nothing waits for a step before but the neurons themselves, and nobody looks at a step.
+      const looks = part.smooth !== undefined || part.membranes > 0;
+      if (part.once && !part.joined && !looks && !live) {
+        plan.emit(Op.SurrogateScan, part.neuron, steps);
+        return;
+      }
       plan.loop(Op.ForSteps, [steps, 1], () => {
         if (!part.once) current(part, i);
         if (part.joined) plan.emit(Op.Copy, part.joined, part.field, 1, geometry.target.bytes, 0, 0);
@@ -441,12 +448,16 @@ function directOf(
   input: Layout,
 ): number {
   const { plan, purpose } = stem;
-  const listBytes = 16 + (input.length + 1) * 8;
-  const listStride = Math.ceil(listBytes / 64) * 64;
+  const group = Math.min(purpose.capacity, DIRECT_GROUP);
+  const groups = Math.ceil(purpose.capacity / group);
+  const rowsBytes = (input.length + 2 * plan.ranks) * 8;
   return plan.record(Direct.Size, {
     [Direct.Input]: stem.frames,
     [Direct.Count]: input.length,
-    [Direct.List]: plan.view(plan.take(listStride * purpose.capacity, 64), { sample: listStride }),
+    [Direct.Entries]: plan.take(groups * input.length * group * 8),
+    [Direct.EntriesBytes]: group * 8,
+    [Direct.Rows]: plan.take(groups * rowsBytes),
+    [Direct.RowsBytes]: rowsBytes,
     [Direct.Weight]: stem.parameter(stage.weight),
     [Direct.WeightStride]: stage.geometry.weightStride,
     [Direct.Outputs]: stage.layout.channels,
@@ -455,6 +466,5 @@ function directOf(
     [Direct.Sum]: sum,
     [Direct.Gradient]: stem.gradient(stage.weight, true),
     [Direct.BiasGradient]: stem.gradient(stage.bias, true),
-    [Direct.Scratch]: plan.perRank((purpose.capacity + 1) * 8),
   });
 }

@@ -401,6 +401,43 @@ describe("surrogate", () => {
     }
   });
 
+  it("sums the gradient of direct input sample by sample, whatever samples go together", async () => {
+    // Groups of 64, a last one of one sample or two; an input that none has, one that a single sample has; 40 and 3 outputs more.
+    for (const count of [129, 130]) {
+      const { inputs, labels } = dataset(count, [30], 4);
+      for (let s = 0; s < count; s++) {
+        inputs[s * 30 + 7] = 0;
+        if (s !== 100) inputs[s * 30 + 8] = 0;
+        for (let i = 0; i < 30; i++) if ((s + i) % 3 === 0) inputs[s * 30 + i] = 0;
+      }
+      for (const build of ["simd", "scalar"] as const) {
+        const network = await createNetwork({
+          input: [30],
+          encoder: direct({ steps: 3 }),
+          method: surrogate({ threshold: 0.2 }),
+          loss: crossEntropy({ on: "membrane", reduction: "sum" }),
+          layers: [dense(43), dense(4)],
+          seed: 3,
+          build,
+        });
+        const whole = await network.gradients(inputs, labels);
+        const sums = [new Float32Array(43 * 30), new Float32Array(43)];
+        for (let s = 0; s < count; s++) {
+          const one = await network.gradients(
+            inputs.subarray(s * 30, s * 30 + 30),
+            labels.subarray(s, s + 1),
+          );
+          const own = [one.gradients["layer0.weight"], one.gradients["layer0.bias"]];
+          for (const [k, { data }] of own.entries())
+            for (let i = 0; i < data.length; i++) sums[k][i] += data[i];
+          expect(bits(one.outputs.data)).toEqual(bits(whole.outputs.data.slice(s * 4, s * 4 + 4)));
+        }
+        expect(bits(whole.gradients["layer0.weight"].data)).toEqual(bits(sums[0]));
+        expect(bits(whole.gradients["layer0.bias"].data)).toEqual(bits(sums[1]));
+      }
+    }
+  });
+
   it("stays finite for one neuron, one step, one sample; silent and always spiking", async () => {
     for (const [scale, label] of [
       [0, "silent"],
