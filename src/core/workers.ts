@@ -1,5 +1,5 @@
-// How many ranks a network gets, and the workers that all networks share. A batch takes as many as it has ranks and gives them back: idle ones wait for a message,
-// and a thousand networks need no more of them than one.
+// How many ranks a network gets, and the workers that all networks share. A batch takes as many as it has ranks and gives
+// them back: idle ones wait for a message, and a thousand networks need no more of them than one.
 
 import workerScript from "worker-source";
 import { Team } from "../../assembly/abi.ts";
