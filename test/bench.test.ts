@@ -237,7 +237,7 @@ describe("report", () => {
   test("holds what was reached against what was aimed at", () => {
     const memory = [{ workload: "lee", steps: 100, training: 60e6, inference: 3e6 }];
     const kernels = [
-      { kernel: "product", shape: "2×2×2", rates: { ours: 2, OpenBLAS: 10, scalar: 0.1 } },
+      { kernel: "product", shape: "2×2×2", rates: { ours: 2, OpenBLAS: 10, scalar: 0.4, plain: 0.1 } },
       { kernel: "spikes", shape: "dense 2 → 2", density: 0.02, ratio: 16, rates: { spikes: 3 } },
       { kernel: "spikes", shape: "conv 2 → 2", density: 0.05, ratio: 0.8, rates: { spikes: 3 } },
     ];
@@ -250,6 +250,7 @@ describe("report", () => {
     expect(text).toContain(
       "| dense product 2×2×2, of OpenBLAS | ≥ 25.0 % | 33.0 % | 20.0 % | **missed** by 20 % |",
     );
+    expect(text).toContain("| dense products, over plain scalar loops | ≥ 10.0× |  | 20.0× | met |");
     expect(text).toContain("| spike-driven dense, 2 %, over the dense product | ≥ 15.0× |  | 16.0× | met |");
     expect(text).toContain(
       "| convolution, slowest at any density | ≥ 1.00× |  | 0.800× | **missed** by 20 % |",

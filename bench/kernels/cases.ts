@@ -41,6 +41,22 @@ export function matrixProduct(
   return { work: rows * depth * columns, run: () => core.exports.sweepProduct(fanout, rows, frame) };
 }
 
+/** The same by three loops, one element at a time. */
+export function plainProduct(
+  { exports, memory }: Core,
+  [rows, depth, columns]: readonly [number, number, number],
+  random: () => number,
+): Work {
+  const a = memory.buffer.byteLength;
+  const factors = rows * depth + depth * columns;
+  memory.grow(Math.ceil(((factors + rows * columns) * 4) / 65536));
+  const b = a + rows * depth * 4;
+  const values = new Float32Array(memory.buffer, a, factors);
+  for (let i = 0; i < factors; i++) values[i] = random() - 0.5;
+  const run = () => exports.plainProduct(a, b, a + factors * 4, rows, depth, columns);
+  return { work: rows * depth * columns, run };
+}
+
 /** Currents of a dense synapse, all steps: as the library computes them, and by the dense product. */
 export function denseLayer(core: Core, inputs: number, outputs: number, steps: number, random: () => number) {
   const from = line(inputs);

@@ -9,6 +9,19 @@ export { fanoutBackward, fanoutForward } from "./assembly/synapse/fanout";
 export { packValues, product } from "./assembly/synapse/matrix";
 export { sweepBackward, sweepForward, sweepLists, sweepProduct } from "./assembly/synapse/sweep";
 export { gather, windowForward, windowProduct } from "./assembly/synapse/window";
+
+/** C [rows][columns] = A [rows][depth] · B [depth][columns], as one writes it without a thought. */
+export function plainProduct(a: usize, b: usize, c: usize, rows: u32, depth: u32, columns: u32): void {
+  for (let i: u32 = 0; i < rows; i++) {
+    for (let j: u32 = 0; j < columns; j++) {
+      let sum: f32 = 0;
+      for (let k: u32 = 0; k < depth; k++) {
+        sum += load<f32>(a + ((i * depth + k) << 2)) * load<f32>(b + ((k * columns + j) << 2));
+      }
+      store<f32>(c + ((i * columns + j) << 2), sum);
+    }
+  }
+}
 `;
 
 export interface Kernels {
@@ -24,6 +37,7 @@ export interface Kernels {
   gather(fanout: number, window: number, data: number, frame: number): void;
   windowForward(fanout: number, window: number, frame: number): number;
   windowProduct(fanout: number, window: number, data: number, amplitude: number, frame: number): void;
+  plainProduct(a: number, b: number, c: number, rows: number, depth: number, columns: number): void;
 }
 
 export interface Core {

@@ -79,13 +79,14 @@ export async function runKernels({ seconds, say, here }, report) {
     const sides = [
       side("ours", cases.matrixProduct(simd, shape, next)),
       side("scalar", cases.matrixProduct(scalar, shape, next)),
+      side("plain", cases.plainProduct(scalar, shape, next)),
     ];
     const peer = await startPeer({ script: "matmul_peer.py", workload: shape.join("x") }, 1, "");
     if (peer.skip === undefined) sides.push({ label: "OpenBLAS", work, run: () => peer.ask("run") });
     else say(`OpenBLAS skipped: ${peer.skip}`);
     const found = await rates(sides, seconds);
     await peer.close?.();
-    const { ours, scalar: slow, OpenBLAS } = found.rates;
+    const { ours, scalar: slow, plain, OpenBLAS } = found.rates;
     const result = { kernel: "product", shape: shape.join("×"), ...found, ...here };
     const native = OpenBLAS
       ? `, OpenBLAS ${figure(OpenBLAS)} (ours ${((100 * ours) / OpenBLAS).toFixed(0)} %)`
@@ -93,7 +94,7 @@ export async function runKernels({ seconds, say, here }, report) {
     report(
       result,
       `dense product ${result.shape}: ${figure(ours)} billion multiply-adds a second${native}, ` +
-        `scalar build ${figure(slow)} (${figure(ours / slow)}×)`,
+        `scalar build ${figure(slow)} (${figure(ours / slow)}×), plain loops ${figure(plain)} (${figure(ours / plain)}×)`,
     );
   }
   const layers = {
@@ -127,13 +128,15 @@ export async function runKernels({ seconds, say, here }, report) {
 /** The saved results as tables in Markdown. */
 export function kernelTables(results) {
   const of = (kernel) => results.filter((result) => result.kernel === kernel);
-  const product = of("product").map(({ shape, rates: { ours, scalar, OpenBLAS } }) => [
+  const product = of("product").map(({ shape, rates: { ours, scalar, plain, OpenBLAS } }) => [
     shape,
     figure(ours),
     OpenBLAS ? figure(OpenBLAS) : "–",
     OpenBLAS ? `**${((100 * ours) / OpenBLAS).toFixed(0)} %**` : "–",
     figure(scalar),
     `**${figure(ours / scalar)}×**`,
+    figure(plain),
+    `**${figure(ours / plain)}×**`,
   ]);
   const shapes = [...new Set(of("spikes").map(({ shape }) => shape))];
   const spikes = shapes.map((shape) => [
@@ -145,10 +148,13 @@ export function kernelTables(results) {
   ]);
   const scan = of("scan").map(({ shape, rates: { scan } }) => `${figure(scan)} (${shape})`);
   return [
-    "Dense product, rows × depth × columns, one thread, billion multiply-adds a second, beside OpenBLAS (PyTorch) and the",
-    "scalar build:",
+    "Dense product, rows × depth × columns, one thread, billion multiply-adds a second, beside OpenBLAS (PyTorch), the",
+    "scalar build, whose blocking in registers is the same, and three plain loops of scalar AssemblyScript:",
     "",
-    table(["shape", "ours", "OpenBLAS", "share", "scalar", "over scalar"], product),
+    table(
+      ["shape", "ours", "OpenBLAS", "share", "scalar build", "over it", "plain loops", "over them"],
+      product,
+    ),
     "",
     "Currents from spikes, by density: times as fast as the dense product of the same layer (billion synaptic operations a",
     "second):",
