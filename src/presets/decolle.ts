@@ -61,7 +61,7 @@ export const decolleRecipes = {
   ),
   "decolle-conv": digits(
     "16C5p2-MP2-32C5p2-MP2-32C3p1, local learning after Kaiser et al. 2020, for MNIST",
-    { steps: 50, readoutScale: 0.5, batchSize: 32, rate: 0.02 },
+    { steps: 50, readoutScale: 0.5, batchSize: 32, rate: 0.002 },
     ({ wide, dropout: p }) => [
       conv2d(wide(16), 5, { padding: 2 }),
       ...dropped(maxPool2d(2), p),
