@@ -89,8 +89,7 @@ export const enum Op {
   MaxValuesBackward,
   VoteValues, // vote record
   MeanFrame, // destination view, source view, f32 elements, frames, bytes between frames
-  SurrogateForward,
-  SurrogateScan, // surrogate record, steps
+  SurrogateForward, // surrogate record, steps from the current one on, of the same currents
   SurrogateBackward,
   SurrogateLearn,
   StdbpForward, // stdbp layer record

@@ -228,9 +228,6 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         vote(operand(pc, 0), frame);
         break;
       case Op.SurrogateForward:
-        surrogateForward(operand(pc, 0), 1, frame);
-        break;
-      case Op.SurrogateScan:
         surrogateForward(operand(pc, 0), operand(pc, 1) as u32, frame);
         break;
       case Op.StdbpForward:

@@ -4,6 +4,7 @@ import type { Samples } from "./inputs.ts";
 import type { Purpose } from "./methods/method.ts";
 import { largest } from "./overflow.ts";
 import type { Runner } from "./runner.ts";
+import { findNonFinite } from "./validate.ts";
 
 /** About the largest f32. */
 const LARGEST = 3.4e38;
@@ -71,7 +72,7 @@ async function examine(
   const state = recorded(runner, lowered, group);
   if (state !== undefined || forward) return state;
   const losses = engine.f32(lowered.ports.losses, group.length);
-  const bad = losses.findIndex((x) => !Number.isFinite(x));
+  const bad = findNonFinite(losses);
   if (bad >= 0) {
     const output = model.local ? "" : `, layer "${model.layers[model.layers.length - 1].name}"`;
     return `sample ${group[bad]}${output}: the loss is ${losses[bad]}`;
@@ -111,7 +112,8 @@ function spoiledGradient({ engine, model }: Runner): string | undefined {
   for (let i = model.parameters.length - 1; i >= 0; i--) {
     const { name, trainable, statistic } = model.parameters[i];
     if (!trainable && !statistic) continue;
-    const bad = engine.gradient(i).find((x) => !Number.isFinite(x));
+    const gradient = engine.gradient(i);
+    const bad = gradient[findNonFinite(gradient)];
     if (bad === undefined) continue;
     const layer = name.slice(0, name.lastIndexOf("."));
     return `layer "${layer}": ${statistic ? `${name} would become` : `the gradient of ${name} is`} ${bad}`;

@@ -17,7 +17,7 @@
 // In the last layer under a loss on membranes G is dL/du_t and h is 1.
 //
 // u_t of every step is kept for the backward pass; both scans are bound by its traffic (the backward one by its division too).
-// Where currents are the same at every step, thirty-two neurons go through all steps before the next (`SurrogateScan`).
+// Where currents are the same at every step, thirty-two neurons go through all steps before the next.
 
 import { Derivative, Surrogate, View } from "../abi";
 import { at } from "../view";

@@ -2,6 +2,7 @@ import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team } from "../../assembly/abi.t
 import { NonFiniteError, StateError } from "../errors.ts";
 import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
+import { findNonFinite } from "../validate.ts";
 import type { CoreExports } from "./core.ts";
 import { Arena, createMemory } from "./memory.ts";
 import { GROUP, gather, scatter } from "./places.ts";
@@ -500,7 +501,7 @@ export class Engine {
 }
 
 function refuseNonFinite(what: string, values: Float32Array): void {
-  const bad = values.find((x) => !Number.isFinite(x));
+  const bad = values[findNonFinite(values)];
   if (bad === undefined) return;
   throw new NonFiniteError(`${what} would become ${bad}; the parameters are those before this step`, {
     value: bad,

@@ -15,38 +15,34 @@ interface Elements extends ArrayLike<number> {
   [i: number]: number;
 }
 
-/** The user's tensor into stored elements, a group at a time: both sides stay in cache. */
-export function scatter(
-  { first, width = GROUP, group = width }: Places,
-  outputs: number,
-  values: ArrayLike<number>,
-  stored: Elements,
-): void {
-  const inputs = first();
-  const count = inputs.length;
-  for (let o = 0; o < outputs; o += width) {
-    const end = Math.min(o + width, outputs) * count;
-    for (let i = 0; i < count; i++) {
-      let to = inputs[i] + (o / width) * group;
-      for (let from = o * count + i; from < end; from += count) stored[to++] = values[from];
-    }
-  }
+/** The user's tensor into stored elements. */
+export function scatter(places: Places, outputs: number, values: ArrayLike<number>, stored: Elements): void {
+  move(places, outputs, values as Elements, stored, true);
 }
 
 /** Stored elements into the user's tensor. */
-export function gather(
+export function gather(places: Places, outputs: number, stored: ArrayLike<number>, values: Elements): void {
+  move(places, outputs, values, stored as Elements, false);
+}
+
+/** A group at a time: both sides stay in cache. */
+function move(
   { first, width = GROUP, group = width }: Places,
   outputs: number,
-  stored: ArrayLike<number>,
   values: Elements,
+  stored: Elements,
+  store: boolean,
 ): void {
   const inputs = first();
   const count = inputs.length;
   for (let o = 0; o < outputs; o += width) {
     const end = Math.min(o + width, outputs) * count;
     for (let i = 0; i < count; i++) {
-      let from = inputs[i] + (o / width) * group;
-      for (let to = o * count + i; to < end; to += count) values[to] = stored[from++];
+      let place = inputs[i] + (o / width) * group;
+      for (let k = o * count + i; k < end; k += count, place++) {
+        if (store) stored[place] = values[k];
+        else values[k] = stored[place];
+      }
     }
   }
 }

@@ -45,7 +45,6 @@ export async function possibleThreads(
   asked: "auto" | number,
   { build, module }: { build: "auto" | Build; module: boolean },
 ): Promise<Threads> {
-  if (asked === 1) return { count: 1 };
   const one = (reason: string): Threads => ({ count: 1, reason });
   if (build !== "auto" && build !== "threads") return one(`the ${build} build has no threads`);
   if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false) {

@@ -357,7 +357,7 @@ export function lowerSurrogate(
       // Nothing waits for a step before but the neurons themselves, and nobody looks at a step.
       const looks = part.smooth !== undefined || part.membranes > 0;
       if (part.once && !part.joined && !looks && !live) {
-        plan.emit(Op.SurrogateScan, part.neuron, steps);
+        plan.emit(Op.SurrogateForward, part.neuron, steps);
         return;
       }
       plan.loop(Op.ForSteps, [steps, 1], () => {
@@ -371,7 +371,7 @@ export function lowerSurrogate(
               plan.emit(Op.CountOperations, recurrence.forward, stem.operations);
           });
         }
-        plan.emit(Op.SurrogateForward, part.neuron);
+        plan.emit(Op.SurrogateForward, part.neuron, 1);
         if (part.smooth) plan.emit(Op.SmoothSpikes, part.smooth.record);
         if (part.membranes) plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
       });
