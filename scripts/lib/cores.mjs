@@ -1,11 +1,14 @@
 // How a core gets into a JavaScript file.
 import { readFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { constants, deflate } from "node:zlib";
 import { build as bundle } from "esbuild";
 
-const root = resolve(import.meta.dirname, "../..");
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+const byZlib = (bytes) => promisify(deflate)(bytes, { level: constants.Z_BEST_COMPRESSION });
 
 /**
  * A core's bytes in base64; deflated ones need a quarter less after a server has compressed the file they are in.
@@ -15,8 +18,7 @@ const root = resolve(import.meta.dirname, "../..");
  */
 export async function coreText(path, deflated) {
   const bytes = await readFile(path);
-  const settings = { level: constants.Z_BEST_COMPRESSION };
-  return (deflated ? await promisify(deflate)(bytes, settings) : bytes).toString("base64");
+  return (deflated ? await byZlib(bytes) : bytes).toString("base64");
 }
 
 /** Zopfli packs a twentieth tighter than zlib. A checkout whose packages are older builds without it. */
@@ -39,7 +41,7 @@ async function pack(reading) {
   const better = await zopfli;
   const small = better
     ? Buffer.from(await better.zlibAsync(bytes, { numiterations: 15 }))
-    : await promisify(deflate)(bytes, { level: constants.Z_BEST_COMPRESSION });
+    : await byZlib(bytes);
   return small.toString("base64");
 }
 
