@@ -1,5 +1,5 @@
 import { ArgumentError } from "./errors.ts";
-import { choice, integer, options, positive, within } from "./validate.ts";
+import { aBoolean, aNumberWithin, anInteger, aPositive, type Check, choice, described } from "./validate.ts";
 
 /** What `poisson` takes. */
 export interface PoissonOptions {
@@ -97,6 +97,24 @@ export type EncoderDescriptor =
   | LatencyEncoder
   | ContinuousEncoder;
 
+const steps = anInteger(1, 1_000_000);
+/** Encoders in continuous time are saved with `steps: 1` and take nothing else. */
+const oneFrame: Check = (argument, value = 1) => {
+  if (value !== 1)
+    throw new ArgumentError(argument, value, "nothing: time is continuous, a sample is one frame");
+  return value;
+};
+const aDeviation = aNumberWithin(0, 1e6, 0);
+
+const ENCODERS = {
+  poisson: { steps, gain: aPositive(1), signed: aBoolean(false) },
+  spikes: { steps },
+  direct: { steps },
+  latency: { steps, threshold: aNumberWithin(0, 1, 0.01), noise: aNumberWithin(0, 1_000_000, 0) },
+  times: { steps: oneFrame, noise: aDeviation },
+  firstSpike: { steps: oneFrame, silentBelow: aNumberWithin(0, 1, 0.02), noise: aDeviation },
+} as const satisfies Readonly<Record<string, Readonly<Record<string, Check>>>>;
+
 /** Whether an encoder gives times instead of steps. */
 export function isContinuous(encoder: EncoderDescriptor): encoder is ContinuousEncoder {
   return encoder.kind === "times" || encoder.kind === "firstSpike";
@@ -112,11 +130,7 @@ export function isContinuous(encoder: EncoderDescriptor): encoder is ContinuousE
  * @throws ArgumentError for `steps` that is no integer in range, a `gain` that is not positive, or an unknown option
  */
 export function poisson(option: PoissonOptions): PoissonEncoder {
-  const { steps, gain = 1, signed = false } = options("poisson", option, ["steps", "gain", "signed"]);
-  integer("poisson.steps", steps, 1, 1_000_000);
-  positive("poisson.gain", gain);
-  if (typeof signed !== "boolean") throw new ArgumentError("poisson.signed", signed, "true or false");
-  return { kind: "poisson", steps, gain, signed };
+  return described("poisson", option, ENCODERS.poisson);
 }
 
 /**
@@ -127,8 +141,7 @@ export function poisson(option: PoissonOptions): PoissonEncoder {
  * @throws ArgumentError for `steps` that is no integer in range, or an unknown option
  */
 export function spikes(option: SpikesOptions): SpikesEncoder {
-  const { steps } = options("spikes", option, ["steps"]);
-  return { kind: "spikes", steps: integer("spikes.steps", steps, 1, 1_000_000) };
+  return described("spikes", option, ENCODERS.spikes);
 }
 
 /**
@@ -139,8 +152,7 @@ export function spikes(option: SpikesOptions): SpikesEncoder {
  * @throws ArgumentError for `steps` that is no integer in range, or an unknown option
  */
 export function direct(option: DirectOptions): DirectEncoder {
-  const { steps } = options("direct", option, ["steps"]);
-  return { kind: "direct", steps: integer("direct.steps", steps, 1, 1_000_000) };
+  return described("direct", option, ENCODERS.direct);
 }
 
 /**
@@ -153,18 +165,7 @@ export function direct(option: DirectOptions): DirectEncoder {
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function latency(option: LatencyOptions): LatencyEncoder {
-  const { steps, threshold = 0.01, noise = 0 } = options("latency", option, ["steps", "threshold", "noise"]);
-  integer("latency.steps", steps, 1, 1_000_000);
-  within("latency.threshold", threshold, 0, 1);
-  within("latency.noise", noise, 0, 1_000_000);
-  return { kind: "latency", steps, threshold, noise };
-}
-
-/** Encoders in continuous time are saved with `steps: 1` and take nothing else. */
-function oneFrame(encoder: string, steps: number | undefined): void {
-  if (steps !== undefined && steps !== 1) {
-    throw new ArgumentError(`${encoder}.steps`, steps, "nothing: time is continuous, a sample is one frame");
-  }
+  return described("latency", option, ENCODERS.latency);
 }
 
 /**
@@ -177,9 +178,7 @@ function oneFrame(encoder: string, steps: number | undefined): void {
  * @throws ArgumentError for a `noise` that is negative, or an unknown option
  */
 export function times(option?: TimesOptions): TimesEncoder {
-  const { noise = 0, steps } = options("times", option, ["noise", "steps"]);
-  oneFrame("times", steps);
-  return { kind: "times", steps: 1, noise: within("times.noise", noise, 0, 1e6) };
+  return described("times", option, ENCODERS.times);
 }
 
 /**
@@ -190,18 +189,8 @@ export function times(option?: TimesOptions): TimesEncoder {
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function firstSpike(option?: FirstSpikeOptions): FirstSpikeEncoder {
-  const {
-    silentBelow = 0.02,
-    noise = 0,
-    steps,
-  } = options("firstSpike", option, ["silentBelow", "noise", "steps"]);
-  oneFrame("firstSpike", steps);
-  within("firstSpike.silentBelow", silentBelow, 0, 1);
-  within("firstSpike.noise", noise, 0, 1e6);
-  return { kind: "firstSpike", steps: 1, silentBelow, noise };
+  return described("firstSpike", option, ENCODERS.firstSpike);
 }
-
-const ENCODERS = { poisson, spikes, direct, latency, times, firstSpike } as const;
 
 /** Checks a descriptor that came from outside. */
 export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
@@ -212,5 +201,5 @@ export function checkEncoder(encoder: EncoderDescriptor): EncoderDescriptor {
   }
   const kind = choice("encoder.kind", encoder?.kind, kinds);
   const { kind: _, ...rest } = encoder;
-  return ENCODERS[kind](rest as never);
+  return described<EncoderDescriptor>(kind, rest, ENCODERS[kind]);
 }

@@ -1,7 +1,7 @@
 import { ArgumentError } from "./errors.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { Initial, ParameterSpec } from "./methods/method.ts";
-import { choice, number, options, positive } from "./validate.ts";
+import { aNumber, aPositive, choice, described } from "./validate.ts";
 
 /** Normal numbers of standard deviation `sqrt(2 / fan_in)`. Made by `heNormal`. */
 export interface HeNormalInitializer {
@@ -44,6 +44,13 @@ export type InitializerDescriptor =
   | ScaledNormalInitializer
   | OrthogonalInitializer;
 
+const INITIALIZERS = {
+  heNormal: {},
+  torchUniform: {},
+  scaledNormal: { mean: aNumber("a finite number", Number.isFinite, 0), deviation: aPositive(1) },
+  orthogonal: { gain: aPositive(1) },
+} as const;
+
 /** Weights `~ N(0, 2 / fan_in)`, with `fan_in = kernel² · in` or `in` (He, Zhang, Ren, Sun 2015). How `lee` starts. */
 export function heNormal(): HeNormalInitializer {
   return { kind: "heNormal" };
@@ -61,9 +68,7 @@ export function torchUniform(): TorchUniformInitializer {
  * @throws ArgumentError unless `mean` is a finite and `deviation` a positive number
  */
 export function scaledNormal(option?: ScaledNormalOptions): ScaledNormalInitializer {
-  const { mean = 0, deviation = 1 } = options("scaledNormal", option, ["mean", "deviation"]);
-  number("scaledNormal.mean", mean, "a finite number");
-  return { kind: "scaledNormal", mean, deviation: positive("scaledNormal.deviation", deviation) };
+  return described("scaledNormal", option, INITIALIZERS.scaledNormal);
 }
 
 /**
@@ -75,19 +80,15 @@ export function scaledNormal(option?: ScaledNormalOptions): ScaledNormalInitiali
  * @throws ArgumentError unless `gain` is a positive number
  */
 export function orthogonal(option?: OrthogonalOptions): OrthogonalInitializer {
-  const { gain = 1 } = options("orthogonal", option, ["gain"]);
-  return { kind: "orthogonal", gain: positive("orthogonal.gain", gain) };
+  return described("orthogonal", option, INITIALIZERS.orthogonal);
 }
 
 /** Checks a descriptor that came from outside. */
 export function checkInitializer(argument: string, descriptor: InitializerDescriptor): InitializerDescriptor {
-  const kinds = ["heNormal", "torchUniform", "scaledNormal", "orthogonal"] as const;
+  const kinds = Object.keys(INITIALIZERS) as (keyof typeof INITIALIZERS)[];
   const kind = choice(`${argument}.kind`, descriptor?.kind, kinds);
   const { kind: _, ...rest } = descriptor;
-  if (kind === "scaledNormal") return scaledNormal(rest as never);
-  if (kind === "orthogonal") return orthogonal(rest as never);
-  options(argument, rest, []);
-  return { kind };
+  return described<InitializerDescriptor>(kind, rest, INITIALIZERS[kind]);
 }
 
 /** An initialiser for a tensor with `fanIn` inputs an output. */

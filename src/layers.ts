@@ -1,6 +1,18 @@
 import { ArgumentError } from "./errors.ts";
 import { checkInitializer, type InitializerDescriptor } from "./initializers.ts";
-import { integer, number, options, positive, within } from "./validate.ts";
+import {
+  aBoolean,
+  aFlag,
+  aNumberWithin,
+  anInteger,
+  aPositive,
+  aShare,
+  type Check,
+  described,
+  fields,
+  optional,
+  options,
+} from "./validate.ts";
 
 /** An earlier layer's spikes, added to a convolution's current: what `residual` becomes in the canonical list. `lee` only. */
 export interface Shortcut {
@@ -181,25 +193,64 @@ export type CanonicalLayer =
 /** What a user may list. Plain data: JSON can hold it. */
 export type LayerDescriptor = CanonicalLayer | ResidualBlock;
 
-function initialized<T extends Conv2dLayer | DenseLayer>(
-  layer: T,
-  initializer: InitializerDescriptor | undefined,
-): T {
-  if (initializer === undefined) return layer;
-  return { ...layer, initializer: checkInitializer(`${layer.kind}.initializer`, initializer) };
-}
+const aName: Check = optional((argument, value) => {
+  if (typeof value === "string" && /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/.test(value)) return value;
+  throw new ArgumentError(argument, value, "1 to 64 letters, digits, dots, dashes or underscores");
+});
 
-function named<T extends { readonly kind: string }>(layer: T, name: string | undefined): T {
-  if (name === undefined) return layer;
-  if (typeof name !== "string" || !/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/.test(name)) {
-    throw new ArgumentError(
-      `${layer.kind}.name`,
-      name,
-      "1 to 64 letters, digits, dots, dashes or underscores",
-    );
-  }
-  return { ...layer, name };
-}
+/** A file's say how training once began. */
+const anInitializer: Check = SPIKEGRAD_TRAINING
+  ? optional((argument, value) => checkInitializer(argument, value as InitializerDescriptor))
+  : () => undefined;
+
+const aLayersName: Check = (argument, value) => {
+  if (typeof value === "string") return value;
+  throw new ArgumentError(argument, value, "the name of an earlier layer");
+};
+
+const aShortcut: Check = optional((argument, value) =>
+  fields(argument, value as Shortcut, { from: aLayersName, conv: aBoolean(), stride: aSide }),
+);
+
+/** A block, which ends in a convolution. */
+const aBlock: Check = (argument, layers) => {
+  if (!Array.isArray(layers) || layers.length === 0)
+    throw new ArgumentError(argument, layers, "a list of layers that ends in conv2d");
+  const last = layers[layers.length - 1];
+  if (last?.kind !== "conv2d")
+    throw new ArgumentError(argument, last?.kind ?? last, "a block whose last layer is conv2d");
+  return layers;
+};
+
+const aSide = anInteger(1, 255);
+const pool = { size: anInteger(1, 1024), name: aName };
+
+const LAYERS: { readonly [K in LayerDescriptor["kind"]]: Readonly<Record<string, Check>> } = {
+  conv2d: {
+    out: anInteger(1, 2 ** 16),
+    kernel: aSide,
+    stride: anInteger(1, 255, 1),
+    padding: anInteger(0, 1024, 0),
+    initializer: anInitializer,
+    shortcut: aShortcut,
+    name: aName,
+  },
+  dense: { out: anInteger(1, 2 ** 22), recurrent: aFlag, initializer: anInitializer, name: aName },
+  avgPool2d: { size: anInteger(1, 1024), threshold: aPositive(0.75), name: aName },
+  maxPool2d: pool,
+  earliestPool2d: pool,
+  batchNorm: { momentum: aNumberWithin(0, 1, 0.1), epsilon: aPositive(1e-5), name: aName },
+  relu: { name: aName },
+  neuron: {
+    threshold: optional(aPositive()),
+    readout: aFlag,
+    learnDecay: aFlag,
+    learnThreshold: aFlag,
+    name: aName,
+  },
+  dropout: { probability: aShare(), name: aName },
+  residual: { layers: aBlock, conv: aBoolean(true), stride: aSide },
+};
 
 /**
  * Two-dimensional convolution: input `[C, H, W]`, output `[out, H', W']` with
@@ -212,29 +263,7 @@ function named<T extends { readonly kind: string }>(layer: T, name: string | und
  * @throws ArgumentError for a number out of range, an unknown option, or an option of another type
  */
 export function conv2d(out: number, kernel: number, option?: Conv2dOptions): Conv2dLayer {
-  const {
-    stride = 1,
-    padding = 0,
-    name,
-    shortcut,
-    initializer,
-  } = options("conv2d options", option, ["stride", "padding", "name", "shortcut", "initializer"]);
-  integer("conv2d.out", out, 1, 2 ** 16);
-  integer("conv2d.kernel", kernel, 1, 255);
-  integer("conv2d.stride", stride, 1, 255);
-  integer("conv2d.padding", padding, 0, 1024);
-  const layer = initialized<Conv2dLayer>({ kind: "conv2d", out, kernel, stride, padding }, initializer);
-  if (shortcut === undefined) return named(layer, name);
-  options("conv2d.shortcut", shortcut, ["from", "conv", "stride"]);
-  if (typeof shortcut.from !== "string")
-    throw new ArgumentError("conv2d.shortcut.from", shortcut.from, "the name of an earlier layer");
-  if (typeof shortcut.conv !== "boolean")
-    throw new ArgumentError("conv2d.shortcut.conv", shortcut.conv, "true or false");
-  integer("conv2d.shortcut.stride", shortcut.stride, 1, 255);
-  return named(
-    { ...layer, shortcut: { from: shortcut.from, conv: shortcut.conv, stride: shortcut.stride } },
-    name,
-  );
+  return described("conv2d", option, LAYERS.conv2d, { out, kernel });
 }
 
 /**
@@ -246,13 +275,7 @@ export function conv2d(out: number, kernel: number, option?: Conv2dOptions): Con
  * @throws ArgumentError for a number out of range, an unknown option, or an option of another type
  */
 export function dense(out: number, option?: DenseOptions): DenseLayer {
-  const known = ["name", "recurrent", "initializer"];
-  const { name, recurrent, initializer } = options("dense options", option, known);
-  integer("dense.out", out, 1, 2 ** 22);
-  if (recurrent !== undefined && typeof recurrent !== "boolean")
-    throw new ArgumentError("dense.recurrent", recurrent, "true or false");
-  const layer: DenseLayer = recurrent ? { kind: "dense", out, recurrent } : { kind: "dense", out };
-  return named(initialized(layer, initializer), name);
+  return described("dense", option, LAYERS.dense, { out });
 }
 
 /**
@@ -267,10 +290,7 @@ export function dense(out: number, option?: DenseOptions): DenseLayer {
  * @throws ArgumentError for a number out of range, or an unknown option
  */
 export function avgPool2d(size: number, option?: AvgPool2dOptions): AvgPool2dLayer {
-  const { threshold = 0.75, name } = options("avgPool2d options", option, ["threshold", "name"]);
-  integer("avgPool2d.size", size, 1, 1024);
-  positive("avgPool2d.threshold", threshold);
-  return named({ kind: "avgPool2d", size, threshold }, name);
+  return described("avgPool2d", option, LAYERS.avgPool2d, { size });
 }
 
 /**
@@ -283,8 +303,7 @@ export function avgPool2d(size: number, option?: AvgPool2dOptions): AvgPool2dLay
  * @throws ArgumentError for a number out of range, or an unknown option
  */
 export function maxPool2d(size: number, option?: LayerOptions): MaxPool2dLayer {
-  const { name } = options("maxPool2d options", option, ["name"]);
-  return named({ kind: "maxPool2d", size: integer("maxPool2d.size", size, 1, 1024) }, name);
+  return described("maxPool2d", option, pool, { size });
 }
 
 /**
@@ -297,8 +316,7 @@ export function maxPool2d(size: number, option?: LayerOptions): MaxPool2dLayer {
  * @throws ArgumentError for a number out of range, or an unknown option
  */
 export function earliestPool2d(size: number, option?: LayerOptions): EarliestPool2dLayer {
-  const { name } = options("earliestPool2d options", option, ["name"]);
-  return named({ kind: "earliestPool2d", size: integer("earliestPool2d.size", size, 1, 1024) }, name);
+  return described("earliestPool2d", option, pool, { size });
 }
 
 /**
@@ -312,14 +330,7 @@ export function earliestPool2d(size: number, option?: LayerOptions): EarliestPoo
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function batchNorm(option?: BatchNormOptions): BatchNormLayer {
-  const {
-    momentum = 0.1,
-    epsilon = 1e-5,
-    name,
-  } = options("batchNorm", option, ["momentum", "epsilon", "name"]);
-  within("batchNorm.momentum", momentum, 0, 1);
-  positive("batchNorm.epsilon", epsilon);
-  return named({ kind: "batchNorm", momentum, epsilon }, name);
+  return described("batchNorm", option, LAYERS.batchNorm);
 }
 
 /**
@@ -329,8 +340,7 @@ export function batchNorm(option?: BatchNormOptions): BatchNormLayer {
  * @throws ArgumentError for an unknown option or a name that is none
  */
 export function relu(option?: LayerOptions): ReluLayer {
-  const { name } = options("relu", option, ["name"]);
-  return named({ kind: "relu" }, name);
+  return described("relu", option, LAYERS.relu);
 }
 
 /**
@@ -343,14 +353,7 @@ export function relu(option?: LayerOptions): ReluLayer {
  * @throws ArgumentError for a number out of range, or an unknown option
  */
 export function dropout(probability: number, option?: LayerOptions): DropoutLayer {
-  const { name } = options("dropout options", option, ["name"]);
-  number(
-    "dropout.probability",
-    probability,
-    "a number from 0 to less than 1",
-    (p) => p >= 0 && Math.fround(p) < 1,
-  );
-  return named({ kind: "dropout", probability }, name);
+  return described("dropout", option, LAYERS.dropout, { probability });
 }
 
 /**
@@ -361,19 +364,7 @@ export function dropout(probability: number, option?: LayerOptions): DropoutLaye
  * @throws ArgumentError for a threshold that is not positive, an option of another type, or an unknown one
  */
 export function neuron(option?: NeuronOptions): NeuronLayer {
-  const known = ["threshold", "readout", "learnDecay", "learnThreshold", "name"];
-  const { threshold, readout, learnDecay, learnThreshold, name } = options("neuron options", option, known);
-  let layer: NeuronLayer = { kind: "neuron" };
-  if (threshold !== undefined) layer = { ...layer, threshold: positive("neuron.threshold", threshold) };
-  if (readout !== undefined && typeof readout !== "boolean")
-    throw new ArgumentError("neuron.readout", readout, "true or false");
-  if (readout) layer = { ...layer, readout };
-  for (const [key, value] of Object.entries({ learnDecay, learnThreshold })) {
-    if (value !== undefined && typeof value !== "boolean")
-      throw new ArgumentError(`neuron.${key}`, value, "true or false");
-    if (value) layer = { ...layer, [key]: value };
-  }
-  return named(layer, name);
+  return described("neuron", option, LAYERS.neuron);
 }
 
 /**
@@ -386,46 +377,26 @@ export function neuron(option?: NeuronOptions): NeuronLayer {
  * @throws ArgumentError for a block that does not end in `conv2d`, a stride out of range, or an unknown option
  */
 export function residual(layers: readonly LayerDescriptor[], option?: ResidualOptions): ResidualBlock {
-  const { conv = true, stride } = options("residual options", option, ["conv", "stride"]);
-  if (!Array.isArray(layers) || layers.length === 0)
-    throw new ArgumentError("residual.layers", layers, "a list of layers that ends in conv2d");
-  let product = 1;
-  // Plain data may leave its stride out, or be none at all: the block's layers are checked in their turn.
-  for (const layer of layers)
-    if (layer?.kind === "conv2d" && Number.isInteger(layer.stride)) product *= layer.stride;
-  const last = layers[layers.length - 1];
-  if (last?.kind !== "conv2d")
-    throw new ArgumentError("residual.layers", last?.kind ?? last, "a block whose last layer is conv2d");
-  if (typeof conv !== "boolean") throw new ArgumentError("residual.conv", conv, "true or false");
-  return { kind: "residual", layers, conv, stride: integer("residual.stride", stride ?? product, 1, 255) };
+  const given = options("residual", option, ["conv", "stride"]);
+  const stride = given.stride ?? strideOf(layers);
+  return described("residual", { ...given, stride }, LAYERS.residual, { layers });
 }
 
-type Maker = (fields: never) => LayerDescriptor;
-
-const LAYERS: { readonly [K in LayerDescriptor["kind"]]: Maker } = {
-  conv2d: ({ out, kernel, ...rest }: Conv2dLayer) => conv2d(out, kernel, rest),
-  dense: ({ out, ...rest }: DenseLayer) => dense(out, rest),
-  avgPool2d: ({ size, ...rest }: AvgPool2dLayer) => avgPool2d(size, rest),
-  maxPool2d: ({ size, ...rest }: MaxPool2dLayer) => maxPool2d(size, rest),
-  earliestPool2d: ({ size, ...rest }: EarliestPool2dLayer) => earliestPool2d(size, rest),
-  batchNorm,
-  relu,
-  neuron,
-  dropout: ({ probability, ...rest }: DropoutLayer) => dropout(probability, rest),
-  residual: ({ layers, ...rest }: ResidualBlock) => residual(layers, rest),
-};
+/** The product of the strides of a block's convolutions; plain data may leave them out, or be no layers at all. */
+function strideOf(layers: unknown): number {
+  let product = 1;
+  if (Array.isArray(layers))
+    for (const layer of layers)
+      if (layer?.kind === "conv2d" && Number.isInteger(layer.stride)) product *= layer.stride;
+  return product;
+}
 
 /** Checks a descriptor that came from outside; `argument` names it in errors. Its fields come in a fixed order. */
 export function checkLayer<T extends LayerDescriptor>(argument: string, layer: T): T {
   const kind = (layer as { readonly kind?: unknown } | null | undefined)?.kind;
   if (typeof kind !== "string" || !Object.hasOwn(LAYERS, kind))
     throw new ArgumentError(argument, kind ?? layer, `a layer: one of ${Object.keys(LAYERS).join(", ")}`);
-  const { kind: _, ...fields } = layer;
-  try {
-    return LAYERS[layer.kind](fields as never) as T;
-  } catch (error) {
-    if (!(error instanceof ArgumentError) || error.argument === undefined) throw error;
-    const field = error.argument.replace(/^\w+( options)?/, argument);
-    throw new ArgumentError(field, error.value, error.expected ?? "", { cause: error });
-  }
+  const { kind: _, ...given }: Partial<ResidualBlock> = layer as ResidualBlock;
+  if ("layers" in given) given.stride ??= strideOf(given.layers);
+  return { kind, ...fields(argument, given, LAYERS[layer.kind]) } as T;
 }

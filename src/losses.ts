@@ -1,4 +1,4 @@
-import { choice, options } from "./validate.ts";
+import { aChoice, choice, described, optional } from "./validate.ts";
 
 /** What of the last layer a loss reads, in methods that leave the choice (`surrogate`): its rates or its membranes. */
 export type LossSource = "rate" | "membrane";
@@ -42,15 +42,11 @@ export interface LossOptions {
   readonly reduction?: LossReduction;
 }
 
-function described<T extends LossDescriptor>(kind: T["kind"], option: LossOptions | undefined): T {
-  const { on, reduction } = options(`${kind} options`, option, ["on", "reduction"]);
-  let loss = { kind } as T;
-  if (on !== undefined) loss = { ...loss, on: choice(`${kind}.on`, on, ["rate", "membrane"]) };
-  if (reduction !== undefined) {
-    loss = { ...loss, reduction: choice(`${kind}.reduction`, reduction, ["sum", "mean"]) };
-  }
-  return loss;
-}
+const choices = {
+  on: optional(aChoice(["rate", "membrane"])),
+  reduction: optional(aChoice(["sum", "mean"])),
+};
+const LOSSES = { squaredError: choices, crossEntropy: choices, smoothL1: {} } as const;
 
 /**
  * Squared error against the one-hot label: `L = Σ_k (y_k - onehot_k)²` for a sample with answers y `[classes]`.
@@ -61,7 +57,7 @@ function described<T extends LossDescriptor>(kind: T["kind"], option: LossOption
  * @throws ArgumentError for an unknown option or value
  */
 export function squaredError(option?: LossOptions): SquaredErrorLoss {
-  return described("squaredError", option);
+  return described("squaredError", option, choices);
 }
 
 /**
@@ -73,7 +69,7 @@ export function squaredError(option?: LossOptions): SquaredErrorLoss {
  * @throws ArgumentError for an unknown option or value
  */
 export function crossEntropy(option?: LossOptions): CrossEntropyLoss {
-  return described("crossEntropy", option);
+  return described("crossEntropy", option, choices);
 }
 
 /**
@@ -87,11 +83,7 @@ export function smoothL1(): SmoothL1Loss {
 
 /** Checks a descriptor that came from outside. */
 export function checkLoss(loss: LossDescriptor): LossDescriptor {
-  const kind = choice("loss.kind", loss?.kind, ["squaredError", "crossEntropy", "smoothL1"]);
+  const kind = choice("loss.kind", loss?.kind, Object.keys(LOSSES) as (keyof typeof LOSSES)[]);
   const { kind: _, ...rest } = loss;
-  if (kind === "smoothL1") {
-    options("smoothL1", rest, []);
-    return smoothL1();
-  }
-  return kind === "squaredError" ? squaredError(rest) : crossEntropy(rest);
+  return described<LossDescriptor>(kind, rest, LOSSES[kind]);
 }

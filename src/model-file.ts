@@ -3,6 +3,7 @@ import type { EncoderDescriptor } from "./encoders.ts";
 import { ArgumentError, FormatError } from "./errors.ts";
 import type { InitializerDescriptor } from "./initializers.ts";
 import { readSafetensors, writeSafetensors } from "./io/index.ts";
+import { readWeights } from "./io/weights.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { LossDescriptor } from "./losses.ts";
 import type { MethodDescriptor } from "./methods/index.ts";
@@ -140,7 +141,7 @@ function checksum(
 
 /** Reads what `writeModel` wrote; checks everything but the network's own consistency. */
 export function readModel(bytes: Uint8Array): ModelFile {
-  const { tensors, metadata } = readSafetensors(bytes);
+  const { tensors, metadata } = SPIKEGRAD_TRAINING ? readFloats(bytes) : readWeights(bytes);
   const meta = (key: string): string | undefined => metadata[key];
   if (meta("format") !== "spikegrad") {
     throw new FormatError(
@@ -177,16 +178,13 @@ export function readModel(bytes: Uint8Array): ModelFile {
   const state = new Map<string, Tensor>();
   const best = new Map<string, Tensor>();
   for (const [name, tensor] of tensors) {
-    if (tensor.dtype !== "F32") throw new FormatError(`tensor "${name}".dtype`, tensor.dtype, "F32");
-    const entry = { shape: tensor.shape, data: tensor.data };
-    if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), entry);
-    else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), entry);
-    else parameters.set(name, entry);
+    if (name.startsWith(OPTIMIZER)) state.set(name.slice(OPTIMIZER.length), tensor);
+    else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), tensor);
+    else parameters.set(name, tensor);
   }
   const stated = meta("checksum");
   if (stated !== undefined) {
-    const all = [...tensors].map(([name, { data }]) => [name, { data: data as Float32Array }] as const);
-    const found = checksum(metadata, all);
+    const found = checksum(metadata, tensors);
     if (found !== stated)
       throw new FormatError("__metadata__.checksum", found, `${stated}: the file is damaged, or was changed`);
   }
@@ -199,6 +197,17 @@ export function readModel(bytes: Uint8Array): ModelFile {
     state,
     best,
   };
+}
+
+/** A safetensors file of 32-bit floats. */
+function readFloats(bytes: Uint8Array): ReturnType<typeof readWeights> {
+  const { tensors, metadata } = readSafetensors(bytes);
+  const floats = new Map<string, Tensor>();
+  for (const [name, { dtype, shape, data }] of tensors) {
+    if (dtype !== "F32") throw new FormatError(`tensor "${name}".dtype`, dtype, "F32");
+    floats.set(name, { shape, data });
+  }
+  return { tensors: floats, metadata };
 }
 
 /** The training record of a checkpoint, its position checked. */

@@ -44,6 +44,17 @@ export function allocate(length: number, purpose: string, name?: string): Uint8A
 }
 
 /**
+ * Bytes in a buffer of their own, which nobody else changes.
+ *
+ * @throws MemoryError as `allocate`
+ */
+export function copyOf(bytes: Uint8Array, purpose: string, name?: string): Uint8Array<ArrayBuffer> {
+  const copy = allocate(bytes.length, purpose, name);
+  copy.set(bytes);
+  return copy;
+}
+
+/**
  * The number of elements of an array of this shape, 1 for the shape `[]`.
  *
  * @returns undefined where a partial product passes 2^53 - 1, the largest exact integer.

@@ -13,9 +13,9 @@ export const MAX_AXES = 64;
 export const METADATA_KEY = "__metadata__";
 
 /** Where a tensor lies: bytes `begin … end - 1` of the data that follow the header. */
-export interface TensorPlace {
+export interface TensorPlace<D extends SafetensorsDtype = SafetensorsDtype> {
   readonly name: string;
-  readonly dtype: SafetensorsDtype;
+  readonly dtype: D;
   readonly shape: readonly number[];
   readonly begin: number;
   readonly end: number;
@@ -29,7 +29,8 @@ export interface Header {
   readonly metadata: Record<string, string>;
 }
 
-const SUBJECT = "safetensors header";
+/** What a header is called in errors. */
+export const SUBJECT = "safetensors header";
 const ENTRY = 'an object {"dtype", "shape", "data_offsets"}';
 const INTEGER = "an integer, 0 … 2^53 - 1";
 
@@ -95,22 +96,29 @@ function readEntry(json: JsonReader, name: string, dataLength: number): TensorPl
   });
   if (dtype === undefined) throw new FormatError(where(".dtype"), undefined, ENTRY);
   if (shape === undefined) throw new FormatError(where(".shape"), undefined, ENTRY);
+  return placeOf(name, dtype, DTYPES[dtype].size, shape, offsets, dataLength);
+}
+
+/** What an entry says, if its parts agree: as many bytes as the shape has elements of `size`, all among `dataLength`. */
+export function placeOf<D extends SafetensorsDtype>(
+  name: string,
+  dtype: D,
+  size: number,
+  shape: readonly number[],
+  offsets: readonly number[] | undefined,
+  dataLength: number,
+): TensorPlace<D> {
+  const refuse = (field: string, value: unknown, expected: string): never => {
+    throw new FormatError(`${SUBJECT} ${show(name)}.${field}`, value, expected);
+  };
   const [begin, end] = offsets ?? [];
-  if (begin === undefined || end === undefined) {
-    throw new FormatError(where(".data_offsets"), offsets, "[begin, end]");
-  }
-  if (begin > end || end > dataLength) {
-    throw new FormatError(where(".data_offsets"), offsets, `begin ≤ end ≤ ${dataLength}, the bytes of data`);
-  }
-  const count = elementCount(shape);
-  if (count === undefined || count * DTYPES[dtype].size > Number.MAX_SAFE_INTEGER) {
-    throw new FormatError(where(".shape"), shape, "fewer than 2^53 bytes");
-  }
-  const length = count * DTYPES[dtype].size;
-  if (end - begin !== length) {
-    const need = `${length} bytes for shape ${show(shape)} of ${dtype}`;
-    throw new FormatError(where(".data_offsets"), offsets, need);
-  }
+  if (begin === undefined || end === undefined) return refuse("data_offsets", offsets, "[begin, end]");
+  if (begin > end || end > dataLength)
+    refuse("data_offsets", offsets, `begin ≤ end ≤ ${dataLength}, the bytes of data`);
+  const length = (elementCount(shape) ?? Number.POSITIVE_INFINITY) * size;
+  if (length > Number.MAX_SAFE_INTEGER) refuse("shape", shape, "fewer than 2^53 bytes");
+  if (end - begin !== length)
+    refuse("data_offsets", offsets, `${length} bytes for shape ${show(shape)} of ${dtype}`);
   return { name, dtype, shape, begin, end };
 }
 
@@ -137,7 +145,8 @@ function readIntegers(json: JsonReader, where: () => string, most: number): numb
   return integers;
 }
 
-function requireCover(places: readonly TensorPlace[], dataLength: number): void {
+/** Refuses places that leave bytes out, or share them. */
+export function requireCover(places: readonly TensorPlace[], dataLength: number): void {
   const byOffset = [...places].sort((a, b) => a.begin - b.begin || a.end - b.end);
   let covered = 0;
   for (const { name, begin, end } of byOffset) {

@@ -1,5 +1,5 @@
 import { FormatError } from "../errors.ts";
-import { allocate, requireBytes } from "./bytes.ts";
+import { copyOf, requireBytes } from "./bytes.ts";
 import { DTYPES, type SafetensorsTensor } from "./dtypes.ts";
 import { MAX_HEADER_BYTES, parseHeader } from "./safetensors-header.ts";
 
@@ -31,42 +31,40 @@ export const LENGTH_BYTES = 8;
  * @throws MemoryError if the runtime refuses the memory for a tensor
  */
 export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
-  requireBytes(bytes, "bytes");
-  if (bytes.length < LENGTH_BYTES) {
-    throw new FormatError("safetensors file", bytes.length, `at least ${LENGTH_BYTES} bytes`);
-  }
-  const headerLength = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
-  if (headerLength > MAX_HEADER_BYTES) {
-    const page =
-      bytes[0] === 0x3c ? "; these bytes are text, perhaps the page of a server that has no such file" : "";
-    throw new FormatError(
-      "safetensors header length",
-      headerLength,
-      `at most ${MAX_HEADER_BYTES} bytes${page}`,
-    );
-  }
-  const dataStart = LENGTH_BYTES + Number(headerLength);
-  if (dataStart > bytes.length) {
-    const rest = `at most the ${bytes.length - LENGTH_BYTES} bytes that follow`;
-    throw new FormatError("safetensors header length", headerLength, rest);
-  }
-  const text = decodeHeader(bytes.subarray(LENGTH_BYTES, dataStart));
-  const { places, metadata } = parseHeader(text, bytes.length - dataStart);
+  const { text, data: all } = openSafetensors(bytes, MAX_HEADER_BYTES);
+  const { places, metadata } = parseHeader(text, all.length);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of places) {
-    const copy = allocate(end - begin, "tensor", name);
-    copy.set(bytes.subarray(dataStart + begin, dataStart + end));
-    const data = DTYPES[dtype].over(copy.buffer);
+    const data = DTYPES[dtype].over(copyOf(all.subarray(begin, end), "tensor", name).buffer);
     // The table pairs each dtype with its array; TypeScript cannot follow that through the lookup.
     tensors.set(name, { dtype, shape, data } as SafetensorsTensor);
   }
   return { tensors, metadata };
 }
 
+/** The text of a file's header, of at most `longest` bytes, and the data behind it. */
+export function openSafetensors(bytes: Uint8Array, longest: number): { text: string; data: Uint8Array } {
+  requireBytes(bytes, "bytes");
+  if (bytes.length < LENGTH_BYTES) {
+    throw new FormatError("safetensors file", bytes.length, `at least ${LENGTH_BYTES} bytes`);
+  }
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  const refuse = (expected: string): never => {
+    throw new FormatError("safetensors header length", length, expected);
+  };
+  if (length > longest) {
+    const page =
+      bytes[0] === 0x3c ? "; these bytes are text, perhaps the page of a server that has no such file" : "";
+    refuse(`at most ${longest} bytes${page}`);
+  }
+  const dataStart = LENGTH_BYTES + Number(length);
+  if (dataStart > bytes.length) refuse(`at most the ${bytes.length - LENGTH_BYTES} bytes that follow`);
+  return { text: decodeHeader(bytes.subarray(LENGTH_BYTES, dataStart)), data: bytes.subarray(dataStart) };
+}
+
 function decodeHeader(bytes: Uint8Array): string {
-  // A copy, since browsers refuse to decode shared memory.
-  const copy = allocate(bytes.length, "the safetensors header");
-  copy.set(bytes);
+  // Browsers refuse to decode shared memory.
+  const copy = copyOf(bytes, "the safetensors header");
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(copy);
   } catch (cause) {

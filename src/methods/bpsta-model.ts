@@ -11,7 +11,6 @@ import { ArgumentError } from "../errors.ts";
 import { initialOf } from "../initializers.ts";
 import { batchNorm, type CanonicalLayer, type LayerDescriptor } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
-import { options } from "../validate.ts";
 import { type BpstaDescriptor, bpsta } from "./bpsta.ts";
 import { lowerBypassed } from "./bpsta-bypass.ts";
 import { lower } from "./bpsta-program.ts";
@@ -217,11 +216,7 @@ export const bpstaMethod: Method<BpstaDescriptor> = {
   kind: "bpsta",
   core,
   loss: squaredError({ reduction: "mean" }),
-  check: (descriptor) => {
-    options("method", descriptor, ["kind", "threshold", "decay", "kappa", "vote"]);
-    const { kind: _, ...rest } = descriptor;
-    return bpsta(rest);
-  },
+  check: ({ kind: _, ...rest }) => bpsta(rest),
   expand,
   model(
     input: Extent,

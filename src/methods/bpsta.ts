@@ -1,4 +1,4 @@
-import { integer, number, options, positive } from "../validate.ts";
+import { aNumber, anInteger, aPositive, described } from "../validate.ts";
 
 /** What `bpsta` takes. */
 export interface BpstaOptions {
@@ -16,6 +16,13 @@ export interface BpstaOptions {
 export interface BpstaDescriptor extends Required<BpstaOptions> {
   readonly kind: "bpsta";
 }
+
+const FIELDS = {
+  threshold: aPositive(0.5),
+  decay: aNumber("a number from 0 to 1", (v) => v >= 0 && v <= 1, 0.9),
+  kappa: aNumber("a number of at least 0", (v) => v >= 0, 0.2),
+  vote: anInteger(1, 65536, 10),
+};
 
 /**
  * Backpropagation with spatio-temporal adjustment: Shen, Zhao, Zeng, "Backpropagation with biologically plausible
@@ -39,15 +46,5 @@ export interface BpstaDescriptor extends Required<BpstaOptions> {
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function bpsta(option?: BpstaOptions): BpstaDescriptor {
-  const {
-    threshold = 0.5,
-    decay = 0.9,
-    kappa = 0.2,
-    vote = 10,
-  } = options("bpsta", option, ["threshold", "decay", "kappa", "vote"]);
-  positive("bpsta.threshold", threshold);
-  number("bpsta.decay", decay, "a number from 0 to 1", (v) => v >= 0 && v <= 1);
-  number("bpsta.kappa", kappa, "a number of at least 0", (v) => v >= 0);
-  integer("bpsta.vote", vote, 1, 65536);
-  return { kind: "bpsta", threshold, decay, kappa, vote };
+  return described("bpsta", option, FIELDS);
 }

@@ -6,9 +6,8 @@ import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 import { smoothL1 } from "../losses.ts";
-import { options } from "../validate.ts";
 import { ParameterList, pooledLayout, weightGeometry } from "./common.ts";
-import { type DecolleDescriptor, decolle, OPTIONS } from "./decolle.ts";
+import { type DecolleDescriptor, decolle } from "./decolle.ts";
 import { lanesOf, lowerDecolle } from "./decolle-program.ts";
 import { flatten } from "./flatten.ts";
 import type { Initial, LayerInfo, Method, Model } from "./method.ts";
@@ -200,11 +199,7 @@ export const decolleMethod: Method<DecolleDescriptor> = {
   core,
   loss: smoothL1(),
   losses: ["smoothL1"],
-  check: (descriptor) => {
-    options("method", descriptor, ["kind", ...OPTIONS]);
-    const { kind: _, ...rest } = descriptor;
-    return decolle(rest);
-  },
+  check: ({ kind: _, ...rest }) => decolle(rest),
   expand,
   model,
 };

@@ -1,5 +1,4 @@
-import { ArgumentError } from "../errors.ts";
-import { choice, integer, number, options, within } from "../validate.ts";
+import { aBoolean, aChoice, aNumber, aNumberWithin, anInteger, described } from "../validate.ts";
 
 /** What `decolle` takes. */
 export interface DecolleOptions {
@@ -33,19 +32,20 @@ export interface DecolleDescriptor extends Required<DecolleOptions> {
   readonly kind: "decolle";
 }
 
-/** Names of its settings. */
-export const OPTIONS = [
-  "classes",
-  "alpha",
-  "beta",
-  "rho",
-  "refractoryWeight",
-  "burnIn",
-  "online",
-  "regularizer",
-  "readoutScale",
-  "prediction",
-] as const;
+const aDecay = (usual: number) => aNumber("a number from 0 to less than 1", (v) => v >= 0 && v < 1, usual);
+
+const FIELDS = {
+  classes: anInteger(1, 2 ** 16),
+  alpha: aDecay(0.97),
+  beta: aDecay(0.92),
+  rho: aDecay(0.65),
+  refractoryWeight: aNumberWithin(0, 1e6, 1),
+  burnIn: anInteger(0, undefined, 0),
+  online: aBoolean(true),
+  regularizer: aNumberWithin(0, 1e6, 0),
+  readoutScale: aNumber("a number greater than 0", (v) => v > 0, 0.5),
+  prediction: aChoice(["sigmoidSum", "mostCommon"], "sigmoidSum"),
+};
 
 /**
  * Deep continuous local learning: Kaiser, Mostafa, Neftci, "Synaptic plasticity dynamics for deep continuous local learning
@@ -74,39 +74,5 @@ export const OPTIONS = [
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function decolle(option: DecolleOptions): DecolleDescriptor {
-  const {
-    classes,
-    alpha = 0.97,
-    beta = 0.92,
-    rho = 0.65,
-    refractoryWeight = 1,
-    burnIn = 0,
-    online = true,
-    regularizer = 0,
-    readoutScale = 0.5,
-    prediction = "sigmoidSum",
-  } = options("decolle", option, OPTIONS);
-  integer("decolle.classes", classes, 1, 2 ** 16);
-  for (const [name, value] of Object.entries({ alpha, beta, rho })) {
-    number(`decolle.${name}`, value, "a number from 0 to less than 1", (v) => v >= 0 && v < 1);
-  }
-  within("decolle.refractoryWeight", refractoryWeight, 0, 1e6);
-  integer("decolle.burnIn", burnIn, 0);
-  if (typeof online !== "boolean") throw new ArgumentError("decolle.online", online, "true or false");
-  within("decolle.regularizer", regularizer, 0, 1e6);
-  number("decolle.readoutScale", readoutScale, "a number greater than 0", (v) => v > 0);
-  choice("decolle.prediction", prediction, ["sigmoidSum", "mostCommon"]);
-  return {
-    kind: "decolle",
-    classes,
-    alpha,
-    beta,
-    rho,
-    refractoryWeight,
-    burnIn,
-    online,
-    regularizer,
-    readoutScale,
-    prediction,
-  };
+  return described("decolle", option, FIELDS);
 }

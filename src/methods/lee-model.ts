@@ -17,7 +17,6 @@ import { ArgumentError } from "../errors.ts";
 import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, Conv2dLayer, LayerDescriptor, Shortcut } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
-import { options } from "../validate.ts";
 import { lossFields, meanLoss, ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
 import { type LeeDescriptor, lee } from "./lee.ts";
@@ -431,10 +430,7 @@ export const leeMethod: Method<LeeDescriptor> = {
   kind: "lee",
   core,
   loss: squaredError(),
-  check: (descriptor) => {
-    options("method", descriptor, ["kind", "leak", "threshold"]);
-    return lee({ leak: descriptor.leak, threshold: descriptor.threshold });
-  },
+  check: ({ kind: _, ...rest }) => lee(rest),
   expand,
   model(input, layers, descriptor, encoder, loss): Model {
     const { stages, specs } = buildStages(input, layers, descriptor);

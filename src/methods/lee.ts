@@ -1,4 +1,4 @@
-import { isPositive32, number, options, positive } from "../validate.ts";
+import { aNumber, aPositive, described, isPositive32 } from "../validate.ts";
 
 /** What `lee` takes. */
 export interface LeeOptions {
@@ -15,6 +15,11 @@ export interface LeeOptions {
 export interface LeeDescriptor extends Required<LeeOptions> {
   readonly kind: "lee";
 }
+
+const FIELDS = {
+  leak: aNumber("a number greater than 0 and at most 1", (v) => isPositive32(v) && v <= 1, 0.99),
+  threshold: aPositive(1),
+};
 
 /**
  * Spike-based backpropagation with a leak-corrected derivative: Lee, Sarwar, Panda, Srinivasan, Roy, "Enabling
@@ -37,8 +42,5 @@ export interface LeeDescriptor extends Required<LeeOptions> {
  * @throws ArgumentError for values out of range, or an unknown option
  */
 export function lee(option?: LeeOptions): LeeDescriptor {
-  const { leak = 0.99, threshold = 1 } = options("lee", option, ["leak", "threshold"]);
-  number("lee.leak", leak, "a number greater than 0 and at most 1", (v) => isPositive32(v) && v <= 1);
-  positive("lee.threshold", threshold);
-  return { kind: "lee", leak, threshold };
+  return described("lee", option, FIELDS);
 }

@@ -1,5 +1,5 @@
 import { ArgumentError } from "../errors.ts";
-import { options, positive, within } from "../validate.ts";
+import { aNumberWithin, aPositive, described } from "../validate.ts";
 
 /** What `stdbp` takes. 0 switches everything but `threshold` and `temperature` off. */
 export interface StdbpOptions {
@@ -37,16 +37,16 @@ export interface StdbpDescriptor extends Required<StdbpOptions> {
   readonly kind: "stdbp";
 }
 
-const KEYS = [
-  "threshold",
-  "temperature",
-  "weightSumPenalty",
-  "inverseBound",
-  "gradientLimit",
-  "silentNudge",
-  "silentDelay",
-  "labelNudge",
-] as const;
+const FIELDS = {
+  threshold: aPositive(1),
+  temperature: aPositive(1),
+  weightSumPenalty: aNumberWithin(0, 1e6, 0),
+  inverseBound: aNumberWithin(0, 1e30, 0),
+  gradientLimit: aNumberWithin(0, 1e30, 0),
+  silentNudge: aNumberWithin(0, 1e6, 0),
+  silentDelay: aNumberWithin(0, 1e6, 0),
+  labelNudge: aNumberWithin(0, 1e6, 0),
+};
 
 /**
  * Spike-timing-dependent backpropagation with the rectified linear postsynaptic potential: Zhang, Wang, Amornpaisannon et
@@ -71,24 +71,8 @@ const KEYS = [
  * @throws ArgumentError for values out of range, a `labelNudge` without a `silentDelay`, or an unknown option
  */
 export function stdbp(option?: StdbpOptions): StdbpDescriptor {
-  const {
-    threshold = 1,
-    temperature = 1,
-    weightSumPenalty = 0,
-    inverseBound = 0,
-    gradientLimit = 0,
-    silentNudge = 0,
-    silentDelay = 0,
-    labelNudge = 0,
-  } = options("stdbp", option, KEYS);
-  positive("stdbp.threshold", threshold);
-  positive("stdbp.temperature", temperature);
-  within("stdbp.weightSumPenalty", weightSumPenalty, 0, 1e6);
-  within("stdbp.inverseBound", inverseBound, 0, 1e30);
-  within("stdbp.gradientLimit", gradientLimit, 0, 1e30);
-  within("stdbp.silentNudge", silentNudge, 0, 1e6);
-  within("stdbp.silentDelay", silentDelay, 0, 1e6);
-  within("stdbp.labelNudge", labelNudge, 0, 1e6);
+  const descriptor = described<StdbpDescriptor>("stdbp", option, FIELDS);
+  const { labelNudge, silentDelay } = descriptor;
   if (labelNudge > 0 && silentDelay === 0) {
     throw new ArgumentError(
       "stdbp.labelNudge",
@@ -96,15 +80,5 @@ export function stdbp(option?: StdbpOptions): StdbpDescriptor {
       "0 without a silentDelay, which says where it fires",
     );
   }
-  return {
-    kind: "stdbp",
-    threshold,
-    temperature,
-    weightSumPenalty,
-    inverseBound,
-    gradientLimit,
-    silentNudge,
-    silentDelay,
-    labelNudge,
-  };
+  return descriptor;
 }

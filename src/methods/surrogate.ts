@@ -1,5 +1,5 @@
 import { ArgumentError } from "../errors.ts";
-import { choice, number, options, positive, within } from "../validate.ts";
+import { aChoice, aNumber, aNumberWithin, aPositive, described, optional } from "../validate.ts";
 
 /** What stands for the derivative of the spike: see `surrogate`. */
 export type SurrogateDerivative = "fastSigmoid" | "atan" | "boxcar";
@@ -39,6 +39,15 @@ export interface SurrogateDescriptor {
 
 const SLOPES: Readonly<Record<SurrogateDerivative, number>> = { fastSigmoid: 25, atan: 2, boxcar: 1 };
 
+const FIELDS = {
+  decay: aNumberWithin(0, 1, 0.95),
+  synapticDecay: optional(aNumber("a number from 0 to less than 1", (v) => v >= 0 && v < 1)),
+  threshold: aPositive(1),
+  derivative: aChoice(Object.keys(SLOPES), "fastSigmoid"),
+  slope: optional(aPositive()),
+  reset: aChoice(["subtract", "zero"], "subtract"),
+};
+
 /**
  * Back-propagation through time with a surrogate derivative, as users of snnTorch (`Leaky`, `Synaptic`) and SpikingJelly know
  * it: Neftci, Mostafa, Zenke, IEEE Signal Processing Magazine 36 (2019); Eshraghian et al., Proceedings of the IEEE 111 (2023).
@@ -64,35 +73,14 @@ const SLOPES: Readonly<Record<SurrogateDerivative, number>> = { fastSigmoid: 25,
  * @throws ArgumentError for values out of range, a `slope` with `"boxcar"`, or an unknown option
  */
 export function surrogate(option?: SurrogateOptions): SurrogateDescriptor {
-  const known = ["decay", "synapticDecay", "threshold", "derivative", "slope", "reset"];
-  const given = options("surrogate", option, known);
-  const {
-    decay = 0.95,
-    synapticDecay,
-    threshold = 1,
-    derivative = "fastSigmoid",
-    reset = "subtract",
-  } = given;
-  within("surrogate.decay", decay, 0, 1);
-  if (synapticDecay !== undefined) {
-    number(
-      "surrogate.synapticDecay",
-      synapticDecay,
-      "a number from 0 to less than 1",
-      (v) => v >= 0 && v < 1,
-    );
-  }
-  positive("surrogate.threshold", threshold);
-  choice("surrogate.derivative", derivative, ["fastSigmoid", "atan", "boxcar"]);
-  choice("surrogate.reset", reset, ["subtract", "zero"]);
-  const slope = positive("surrogate.slope", given.slope ?? SLOPES[derivative]);
-  if (derivative === "boxcar" && slope !== SLOPES.boxcar) {
+  const { slope, reset, ...given } = described<SurrogateDescriptor>("surrogate", option, FIELDS);
+  const usual = SLOPES[given.derivative];
+  if (given.derivative === "boxcar" && slope !== undefined && slope !== usual) {
     throw new ArgumentError(
       "surrogate.slope",
       slope,
       'no slope: the "boxcar" is 1 where |u - threshold| < 1/2',
     );
   }
-  const synaptic = synapticDecay === undefined ? {} : { synapticDecay };
-  return { kind: "surrogate", decay, ...synaptic, threshold, derivative, slope, reset };
+  return { ...given, slope: slope ?? usual, reset };
 }

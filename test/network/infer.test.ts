@@ -214,4 +214,60 @@ describe("spikegrad/infer", () => {
     expect(small.disposed).toBe(true);
     expect(await thrown(() => small.predict(new Float32Array(20)))).toBeInstanceOf(inference.StateError);
   });
+
+  test("hostile headers are refused", async () => {
+    using whole = await createNetwork({ ...NETWORKS["lee, latency"], seed: 3 });
+    const file = Buffer.from(whole.save());
+    const length = Number(file.readBigUInt64LE());
+    const header = file.toString("utf8", 8, 8 + length).trimEnd();
+    const refusal = async (changed: string) => {
+      const bytes = Buffer.concat([Buffer.alloc(8), Buffer.from(changed), file.subarray(8 + length)]);
+      bytes.writeBigUInt64LE(BigInt(Buffer.byteLength(changed)));
+      const error = await thrown(() => inference.loadNetwork(new Uint8Array(bytes)));
+      expect(error).toBeInstanceOf(inference.FormatError);
+      return error.message;
+    };
+    const [entry] = /"layer0\.weight":\{[^}]*\}/.exec(header) ?? [""];
+    const changed = (from: string | RegExp, to: string) => {
+      const text = header.replace(from, to);
+      expect(text).not.toBe(header);
+      return refusal(text);
+    };
+    const doubled = await changed(entry, () => `${entry},${entry}`);
+    expect(doubled).toContain("every name once");
+    expect(await changed(entry, () => `${entry},${entry.replace("layer0", "\\u006cayer0")}`)).toBe(doubled);
+    expect(await changed('"format"', '"format":"spikegrad","format"')).toContain("every name once");
+    expect(await changed('"dtype"', '"dtype":"F32","dtype"')).toContain("every name once");
+    expect(await changed('"F32"', '"F64"')).toContain("expected F32");
+    for (const shape of ["[1.5,20]", "[-24,-20]", "24", "[1e999]", '["24",20]', `[${Array(65).fill(1)}]`])
+      expect(await changed(/"shape":\[24,20\]/, `"shape":${shape}`), shape).toContain("whole numbers");
+    expect(await changed(/"shape":\[24,20\]/, '"shape":[9007199254740991,9]')).toContain("2^53");
+    expect(await changed(/"data_offsets":\[0,/, '"data_offsets":[4,')).toContain("data_offsets");
+    expect(await changed(entry, '"layer0.weight":null')).toContain("F32");
+    for (const text of ["", "[]", `${header}x`, ` ${header}`, `\ufeff${header}`, header.slice(1), '{"a"}'])
+      await refusal(text);
+    for (const deep of ["[".repeat(1e6), '{"a":'.repeat(1e6), `"a":${"[".repeat(1e6)}${"]".repeat(1e6)}`])
+      await refusal(`{${deep}}`);
+    expect(await refusal(`{"${"\\n".repeat(5e6)}":1}`)).toContain("F32");
+    await refusal(`${header}${" ".repeat(2 ** 24)}`);
+  });
+
+  test("of files with faults, each is refused with a typed error or loaded", async () => {
+    using whole = await createNetwork({ ...NETWORKS["decolle, dense"], seed: 3 });
+    const file = whole.save();
+    const random = generator(19);
+    const end = 8 + Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+    for (let i = 0; i < 400; i++) {
+      const faulty = file.slice(0, random() < 0.1 ? Math.floor(random() * file.length) : file.length);
+      for (let faults = Math.ceil(random() * 3); faults > 0; faults--) {
+        const at = Math.floor(random() * Math.min(end, faulty.length));
+        faulty[at] = random() < 0.5 ? 0x20 + random() * 95 : faulty[at] ^ (1 << (random() * 8));
+      }
+      const outcome = await inference.loadNetwork(faulty).then(
+        (network) => network.dispose(),
+        (error) => error,
+      );
+      if (outcome !== undefined) expect(outcome, `${i}`).toBeInstanceOf(inference.SpikegradError);
+    }
+  });
 });
