@@ -233,9 +233,9 @@ describe("spikegrad/infer", () => {
       expect(text).not.toBe(header);
       return refusal(text);
     };
-    const doubled = await changed(entry, () => `${entry},${entry}`);
+    const doubled = await changed(entry, `${entry},${entry}`);
     expect(doubled).toContain("every name once");
-    expect(await changed(entry, () => `${entry},${entry.replace("layer0", "\\u006cayer0")}`)).toBe(doubled);
+    expect(await changed(entry, `${entry},${entry.replace("layer0", "\\u006cayer0")}`)).toBe(doubled);
     expect(await changed('"format"', '"format":"spikegrad","format"')).toContain("every name once");
     expect(await changed('"dtype"', '"dtype":"F32","dtype"')).toContain("every name once");
     expect(await changed('"F32"', '"F64"')).toContain("expected F32");
