@@ -7,6 +7,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle } from "esbuild";
 import { inlinedCores, methodCores, moduleCores } from "./lib/cores.mjs";
+import { withoutUnused } from "./lib/unused.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(root, "dist");
@@ -61,24 +62,31 @@ const LIBRARY = {
   external: ["node:*"],
 };
 
-// What comes by import() comes after the default entry. esbuild does not know that, and would cut what both use into a
-// file for each set of users; told that the one imports the other, it leaves most of it in one file. Small files compress badly.
-const afterEntry = (entry, name) => ({
-  name: "after-entry",
+/** Sources with what `additions` say of each path at its end. `read` gives a source's text. */
+const sources = (additions, read = (path) => readFile(path, "utf8")) => ({
+  name: "sources",
   setup(build) {
-    build.onLoad(
-      {
-        filter:
-          /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold|core[\\/]workers|builds[\\/](scalar|threads))\.ts$/,
-      },
-      async ({ path }) => ({
-        contents: `${await readFile(path, "utf8")}\nexport { ${name} as _ } from ${JSON.stringify(join(root, entry))};`,
-        loader: "ts",
-      }),
-    );
+    build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => ({
+      contents: [await read(path), ...additions.map((add) => add(path))].join("\n"),
+      loader: "ts",
+    }));
+    build.onResolve({ filter: /^kept:/ }, ({ path }) => ({
+      path: join(root, "src", path.slice("kept:".length)),
+      sideEffects: true,
+    }));
   },
 });
-const afterIndex = afterEntry(ENTRIES.index.source, "createNetwork");
+
+// What comes by import() comes after the default entry. esbuild does not know that, and would cut what both use into a
+// file for each set of users; told that the one imports the other, it leaves most of it in one file. Small files compress badly.
+const LATER =
+  /[\\/]src[\\/].*(-model|normalize|gradient-check|diagnosis|fold|core[\\/]workers|builds[\\/](scalar|threads))\.ts$/;
+const afterEntry = (entry, name) => (path) =>
+  LATER.test(path) ? `export { ${name} as _ } from ${JSON.stringify(join(root, entry))};` : "";
+const afterIndex = sources([afterEntry(ENTRIES.index.source, "createNetwork")]);
+/** For the same reason what all methods share goes into the file of the entry that infers. */
+const sharedByMethods = (path) =>
+  path === join(root, INFER) ? 'import "kept:methods/common.ts"; import "kept:methods/flatten.ts";' : "";
 
 /** The script of the workers: a file of the package, and text inside the chunk that starts them. */
 const workerSource = {
@@ -280,15 +288,20 @@ async function bundleForEdge(entryPoints, folder, query) {
 
 /** `spikegrad/infer`: an entry with chunks of its own, in a folder of its own. */
 async function bundleForInference(folder, cores) {
-  const { metafile } = await bundle({
+  const common = {
     ...LIBRARY,
     define: { ...COMMON.define, SPIKEGRAD_TRAINING: "false" },
     entryPoints: { index: INFER },
+    sourcemap: false,
+    plugins: cores,
+  };
+  const read = await withoutUnused(common);
+  const { metafile } = await bundle({
+    ...common,
     outdir: `dist/${folder}`,
     splitting: true,
     chunkNames: "[name]-[hash]",
-    sourcemap: false,
-    plugins: [...cores, afterEntry(INFER, "loadNetwork")],
+    plugins: [...cores, sources([afterEntry(INFER, "loadNetwork"), sharedByMethods], read)],
   });
   await removeStale(`dist/${folder}`, metafile);
   return metafile;

@@ -68,7 +68,7 @@ async function examine(
   };
   const lowered = engine.lower(KEY, runner.purpose("train", group.length, { record, bypass }));
   runner.load(lowered, samples, group, labels, epoch, 0);
-  await runner.run(lowered);
+  await runner.runBatch(lowered);
   const state = recorded(runner, lowered, group);
   if (state !== undefined || forward) return state;
   const losses = engine.f32(lowered.ports.losses, group.length);
@@ -77,7 +77,7 @@ async function examine(
     const output = model.local ? "" : `, layer "${model.layers[model.layers.length - 1].name}"`;
     return `sample ${group[bad]}${output}: the loss is ${losses[bad]}`;
   }
-  engine.reduce(lowered);
+  engine.reduceGradients(lowered);
   const tensor = spoiledGradient(runner);
   if (tensor === undefined) return undefined;
   return group.length === 1 ? `sample ${group[0]}, ${tensor}` : tensor;

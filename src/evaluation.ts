@@ -123,7 +123,7 @@ export async function evaluate(
         const answer = runner.answer(outputs, i);
         confusion[label * classes + answer]++;
         if (answer === label) correct++;
-        if (runner.rank(outputs, i, label) < topK) among++;
+        if (runner.rankOf(outputs, i, label) < topK) among++;
       }
       for (const [name, address] of lowered.ports.answers) {
         const answers = runner.engine.f32(address, count * classes);

@@ -120,10 +120,10 @@ export async function differentiate(
     runner.load(lowered, samples, order, labels, epoch, firstSample);
     if (given) engine.f32(lowered.ports.given, given.length).set(given);
     if (dropoutMasks) loadMasks(runner, lowered, dropoutMasks, count);
-    await runner.run(lowered);
+    await runner.runBatch(lowered);
     const sum = given ? 0 : runner.sumLosses(lowered, count, "gradients", order);
     const loss = runner.model.meanLoss ? sum / count : sum;
-    await engine.reduce(lowered);
+    await engine.reduceGradients(lowered);
     const gradients: Record<string, Tensor> = {};
     const statistics: Record<string, Tensor> = {};
     runner.model.parameters.forEach((spec, i) => {

@@ -91,8 +91,8 @@ export function checkInitializer(argument: string, descriptor: InitializerDescri
   return described<InitializerDescriptor>(kind, rest, INITIALIZERS[kind]);
 }
 
-/** An initialiser for a tensor with `fanIn` inputs an output. */
-export function initialOf(descriptor: InitializerDescriptor, fanIn: number): Initial {
+/** How a tensor with `fanIn` inputs an output starts. */
+export function initialOf(descriptor: InitializerDescriptor | Initial, fanIn: number): Initial {
   const bound = 1 / Math.sqrt(fanIn);
   switch (descriptor.kind) {
     case "heNormal":
@@ -101,7 +101,7 @@ export function initialOf(descriptor: InitializerDescriptor, fanIn: number): Ini
       return { kind: "uniform", low: -bound, high: bound };
     case "scaledNormal":
       return { kind: "normal", mean: descriptor.mean * bound, deviation: descriptor.deviation * bound };
-    case "orthogonal":
+    default:
       return descriptor;
   }
 }

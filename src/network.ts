@@ -272,7 +272,7 @@ export class Network {
     const engine = this.#runner.engine;
     const parameters = engine.gradientBytes;
     return {
-      bytes: engine.used,
+      bytes: engine.bytesUsed,
       training: (batchSize, optimizer) => {
         integer("batchSize", batchSize, 1);
         const state = optimizer === undefined ? 1 : stateTensors(checkOptimizer(optimizer));

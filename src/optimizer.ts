@@ -99,7 +99,7 @@ export class OptimizerState {
     this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
     this.#clip = clip ?? {};
     // Taken at once: what is refused leaves nothing behind.
-    this.#hyper = engine.take(
+    this.#hyper = engine.takeMemory(
       STATE_OFFSET + this.#form.tensors.length * engine.gradientBytes,
       "the optimizer's state",
     );
@@ -259,7 +259,7 @@ export class OptimizerState {
     if (this.#programs?.gradients !== engine.gradients) {
       this.#release();
       const place = (emit: (plan: Plan) => number) =>
-        engine.place("the optimizer", (plan) => ({
+        engine.placeProgram("the optimizer", (plan) => ({
           frames: plan.take(Frame.Size * plan.ranks),
           record: emit(plan),
         }));
@@ -315,8 +315,8 @@ export class OptimizerState {
 
   #release(): void {
     if (this.#programs) {
-      this.#engine.release(this.#programs.check.address);
-      this.#engine.release(this.#programs.step.address);
+      this.#engine.releaseMemory(this.#programs.check.address);
+      this.#engine.releaseMemory(this.#programs.step.address);
     }
     this.#programs = undefined;
   }
@@ -326,7 +326,7 @@ export class OptimizerState {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#release();
-    this.#engine.release(this.#hyper);
+    this.#engine.releaseMemory(this.#hyper);
   }
 }
 
@@ -375,6 +375,6 @@ export function putGradients(
     return array;
   });
   arrays.forEach((array, i) => {
-    if (array) engine.scatter(i, array, engine.gradient(i));
+    if (array) engine.arrange(i, array, engine.gradient(i));
   });
 }

@@ -49,19 +49,18 @@ export class Runner {
     this.#last = new Promise((resolve) => {
       done = resolve;
     });
-    this.#computing++;
+    if (SPIKEGRAD_TRAINING) this.#computing++;
     try {
       await before;
       return await work();
     } finally {
-      this.#computing--;
+      if (SPIKEGRAD_TRAINING) this.#computing--;
       done();
     }
   }
 
   /** Refuses what would change the result of a computation under way. */
   requireIdle(what: string): void {
-    if (!SPIKEGRAD_TRAINING) return;
     if (this.#computing > 0)
       throw new StateError(`${what}: the network is computing; wait for what was asked of it before`);
   }
@@ -101,7 +100,8 @@ export class Runner {
     const count = order.length;
     const control = engine.u32(ports.control, Control.Size / 4);
     control[Control.Samples / 4] = count;
-    control[Control.Blocks / 4] = Math.min(purpose.mode === "train" ? this.#blocks(count) : 1, count);
+    const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
+    control[Control.Blocks / 4] = Math.min(train ? this.#blocks(count) : 1, count);
     control[Control.Epoch / 4] = epoch;
     const { inputIndex } = this.model;
     const frame = size(this.model.input);
@@ -127,7 +127,7 @@ export class Runner {
     return 1 + this.model.layers.filter((layer) => layer.spiking).length;
   }
 
-  async run(lowered: Lowered): Promise<void> {
+  async runBatch(lowered: Lowered): Promise<void> {
     const blocks = this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
     await this.#runBlocks(lowered, blocks);
   }
@@ -138,7 +138,7 @@ export class Runner {
     const check = () => {
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
     };
-    if (await engine.runInWorkers(lowered, blocks)) return check();
+    if (SPIKEGRAD_TRAINING && (await engine.runInWorkers(lowered, blocks))) return check();
     const stride = lowered.together ? blocks : 1;
     for (let block = 0; block < blocks; block += stride) {
       engine.run(lowered, block, block + stride);
@@ -159,7 +159,6 @@ export class Runner {
     order: ArrayLike<number>,
     infinite = false,
   ): number {
-    if (!SPIKEGRAD_TRAINING) return 0;
     const losses = this.engine.f32(lowered.ports.losses, count);
     let sum = 0;
     for (let i = 0; i < count; i++) {
@@ -183,7 +182,6 @@ export class Runner {
   }
 
   countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {
-    if (!SPIKEGRAD_TRAINING) return 0;
     let correct = 0;
     for (let i = 0; i < order.length; i++) if (this.answer(outputs, i) === labels[order[i]]) correct++;
     return correct;
@@ -197,8 +195,7 @@ export class Runner {
   }
 
   /** How many classes rank before class `k` in sample `i` of `outputs`. */
-  rank(outputs: Float32Array, i: number, k: number): number {
-    if (!SPIKEGRAD_TRAINING) return 0;
+  rankOf(outputs: Float32Array, i: number, k: number): number {
     let rank = 0;
     for (let j = 0; j < this.classes; j++) {
       if (this.#better(outputs, i, j, k) || (j < k && !this.#better(outputs, i, k, j))) rank++;
@@ -220,7 +217,6 @@ export class Runner {
   }
 
   checkData(argument: string, data: Dataset): Samples {
-    if (!SPIKEGRAD_TRAINING) return this.checkInputs(data.inputs);
     if (typeof data !== "object" || data === null)
       throw new ArgumentError(argument, data, "a data set { inputs, shape, labels, classes }");
     const shape = sampleShape(this.description.input, this.description.encoder);
@@ -246,7 +242,6 @@ export class Runner {
   }
 
   checkLabels(argument: string, labels: ArrayLike<number>, count: number): void {
-    if (!SPIKEGRAD_TRAINING) return;
     if (typeof labels !== "object" || labels === null || labels.length !== count) {
       const oneHot =
         labels?.length === count * this.classes ? ": the number of the class, no one-hot row" : "";

@@ -254,7 +254,7 @@ export class TrainingRun {
       const fault = this.#watches() ? await (await diagnosis()).diagnose(runner, suspect, true) : undefined;
       runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
       try {
-        await runner.run(lowered);
+        await runner.runBatch(lowered);
       } catch (error) {
         if (!runner.disposed) before?.restore();
         this.#before = undefined;
@@ -317,7 +317,7 @@ export class TrainingRun {
       engine.checkParameters(where);
       return done(loss);
     }
-    await engine.reduce(lowered);
+    await engine.reduceGradients(lowered);
     engine.checkStatistics(where);
     await this.state.stepShared(where, () => {
       engine.takeStatistics((i) => this.#scales[i] !== 0);

@@ -179,7 +179,7 @@ export class Trainer {
       const name = prefix + spec.name;
       const array = checkTensor(`${group}/${name}`, tensors.get(name), spec.shape);
       const at = engine.offset(i) / 4;
-      engine.scatter(i, array, stored.subarray(at, at + spec.length));
+      engine.arrange(i, array, stored.subarray(at, at + spec.length));
     });
   }
 

@@ -70,7 +70,7 @@ export class Engine {
   /** What ranks share. */
   readonly #team: number;
   readonly threads: Threads;
-  readonly #crew: Crew | undefined;
+  #crew: Crew | undefined;
   /** Estimates by program: ms that one rank needs for a block of it. */
   readonly #pace = new WeakMap<Program, number>();
   readonly #key: { key0: number; key1: number };
@@ -90,12 +90,12 @@ export class Engine {
     arena: Arena,
     model: Model,
     seed: number,
-    { threads, crew, team }: { threads: Threads; crew: Crew | undefined; team: number },
+    { threads, crew, team }: { threads: Threads; crew?: Crew | undefined; team: number },
   ) {
     this.build = build;
     this.module = module;
     this.threads = threads;
-    this.#crew = crew;
+    if (SPIKEGRAD_TRAINING) this.#crew = crew;
     this.#team = team;
     this.#core = core;
     this.#arena = arena;
@@ -116,7 +116,8 @@ export class Engine {
   }
 
   static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
-    const { wasm, build = "auto" } = option;
+    const { wasm } = option;
+    const build = SPIKEGRAD_TRAINING ? (option.build ?? "auto") : "auto";
     let threads: Threads = { count: 1 };
     let workers: typeof import("./workers.ts") | undefined;
     const asked = SPIKEGRAD_TRAINING ? checkThreads(option.threads ?? 1) : 1;
@@ -130,14 +131,15 @@ export class Engine {
         threads = { count: 1, reason: error instanceof Error ? error.message : String(error) };
       }
     }
-    const source = workers ? { build: "threads" as const } : { build, wasm, own: option.core };
+    const source =
+      SPIKEGRAD_TRAINING && workers ? { build: "threads" as const } : { build, wasm, own: option.core };
     const loaded = await loadCore(source);
     const { module } = loaded;
     const memory = createMemory(SPIKEGRAD_TRAINING && workers !== undefined);
     const core = await instantiateCore<CoreExports>(
       module,
       memory,
-      workers ? { wait: workers.refuseToWait } : {},
+      SPIKEGRAD_TRAINING && workers ? { wait: workers.refuseToWait } : {},
     );
     if (core.abiVersion() !== ABI_VERSION) {
       throw new StateError(
@@ -146,16 +148,17 @@ export class Engine {
     }
     const arena = new Arena(memory);
     const team = arena.take(Team.Size, "the threads");
+    if (!SPIKEGRAD_TRAINING) return new Engine(loaded, core, arena, model, seed, { threads, team });
     const id = ++engines;
-    const crew = SPIKEGRAD_TRAINING ? workers?.openCrew({ id, module, memory, team }) : undefined;
+    const crew = workers?.openCrew({ id, module, memory, team });
     const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
-    if (SPIKEGRAD_TRAINING && crew) forgotten?.register(engine, id, engine);
+    if (crew) forgotten?.register(engine, id, engine);
     return engine;
   }
 
   /** Ends what its workers compute; they forget it. */
   dispose(): void {
-    if (SPIKEGRAD_TRAINING && this.#crew) {
+    if (this.#crew) {
       forgotten?.unregister(this);
       this.#crew.stop();
       this.#crew.forget();
@@ -163,12 +166,12 @@ export class Engine {
   }
 
   /** Bytes of linear memory taken now. */
-  get used(): number {
+  get bytesUsed(): number {
     return this.#arena.used;
   }
 
   /** Bytes of linear memory held from the host. */
-  get reserved(): number {
+  get bytesReserved(): number {
     return this.#arena.reserved;
   }
 
@@ -200,7 +203,7 @@ export class Engine {
 
   /** Largest magnitude among the parameters, NaN being larger than all. */
   largestParameter(): number {
-    return SPIKEGRAD_TRAINING ? this.#core.largest(this.#parameters, this.parameterLength) : 0;
+    return this.#core.largest(this.#parameters, this.parameterLength);
   }
 
   /** Gradient of parameter `i`, as the last training program left it. */
@@ -230,11 +233,11 @@ export class Engine {
     return this.#gradients;
   }
 
-  take(bytes: number, purpose: string): number {
+  takeMemory(bytes: number, purpose: string): number {
     return this.#arena.take(bytes, purpose);
   }
 
-  release(address: number): void {
+  releaseMemory(address: number): void {
     this.#arena.release(address);
   }
 
@@ -245,7 +248,6 @@ export class Engine {
 
   /** Draws the initial values: number i of the user's tensor comes from counter i of stream (init, tensor). */
   initialize(stream: number, initials: readonly Initial[]): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const core = this.#core;
     const [key0, key1] = streamKey(this.#key, stream);
     const { parameters } = this.model;
@@ -297,14 +299,13 @@ export class Engine {
   }
 
   /** The user's tensor `values` into stored elements. */
-  scatter(i: number, values: ArrayLike<number>, stored: Float32Array): void {
+  arrange(i: number, values: ArrayLike<number>, stored: Float32Array): void {
     const { places, shape } = this.model.parameters[i];
     scatter(places, shape[0], values, stored);
   }
 
   /** Stored elements as the user's tensor. */
   gather(i: number, stored: Float32Array): Float32Array {
-    if (!SPIKEGRAD_TRAINING) return stored;
     const { places, shape } = this.model.parameters[i];
     const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
     gather(places, shape[0], stored, values);
@@ -313,7 +314,6 @@ export class Engine {
 
   /** `0 … count - 1` in the random order of `epoch`. */
   permutation(count: number, epoch: number, stream: number): Uint32Array {
-    if (!SPIKEGRAD_TRAINING) return new Uint32Array();
     const address = this.#arena.take(count * 4 + 16, "the order of samples");
     const list = this.u32(address + 16, count);
     for (let i = 0; i < count; i++) list[i] = i;
@@ -324,13 +324,11 @@ export class Engine {
     return order;
   }
 
-  ln(x: number): number {
-    return this.#core.ln(x);
-  }
-
   #bindings(): Bindings {
+    const parameters = this.model.parameters.map((_, i) => this.parameterAddress(i));
+    if (!SPIKEGRAD_TRAINING) return { parameters, ...this.#key } as Partial<Bindings> as Bindings;
     return {
-      parameters: this.model.parameters.map((_, i) => this.parameterAddress(i)),
+      parameters,
       gradients: this.#gradients,
       blockGradients: this.#gradients + this.#wholeLength * 4,
       blockBytes: this.blockLength * 4,
@@ -347,7 +345,6 @@ export class Engine {
 
   /** Bytes that a program for `purpose` would take, gradients included, without taking them. */
   measure(purpose: Purpose): number {
-    if (!SPIKEGRAD_TRAINING) return 0;
     const plan = new Plan(SIZING_BASE, this.#ranks(purpose));
     this.model.lower(plan, purpose, this.#bindings());
     plan.finish();
@@ -380,7 +377,6 @@ export class Engine {
 
   /** Makes room for the gradients of `blocks` blocks; programs that wrote to the old place are dropped. */
   takeGradients(blocks: number): void {
-    if (!SPIKEGRAD_TRAINING) return;
     if (this.#gradientBlocks >= blocks) return;
     for (const [key, lowered] of this.#lowered) if (lowered.purpose.mode === "train") this.drop(key);
     if (this.#reducer) this.#arena.release(this.#reducer.address);
@@ -393,9 +389,8 @@ export class Engine {
   }
 
   /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
-  async reduce(lowered: Lowered): Promise<void> {
-    if (!SPIKEGRAD_TRAINING) return;
-    this.#reducer ??= this.place("the reduction", (plan) =>
+  async reduceGradients(lowered: Lowered): Promise<void> {
+    this.#reducer ??= this.placeProgram("the reduction", (plan) =>
       plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4),
     );
     const { ports, ranks } = lowered;
@@ -406,7 +401,6 @@ export class Engine {
 
   /** Refuses running statistics that are no numbers, before they take the place of the old. */
   checkStatistics(where: string): void {
-    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       if (spec.statistic) refuseNonFinite(`${where}: ${spec.name}`, this.gradient(i));
     });
@@ -414,7 +408,6 @@ export class Engine {
 
   /** Refuses parameters that are no numbers, after a program that learns by itself; the caller puts the old ones back. */
   checkParameters(where: string): void {
-    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       refuseNonFinite(`${where}: ${spec.name}`, this.parameter(i));
     });
@@ -422,7 +415,6 @@ export class Engine {
 
   /** The running statistics that the last training program left take the place of the old, where `taken` says so. */
   takeStatistics(taken: (i: number) => boolean): void {
-    if (!SPIKEGRAD_TRAINING) return;
     this.model.parameters.forEach((spec, i) => {
       if (spec.statistic && taken(i)) this.parameter(i).set(this.gradient(i));
     });
@@ -442,9 +434,9 @@ export class Engine {
     const control = this.u32(ports.control, Control.Size / 4);
     control[Control.FirstBlock / 4] = first;
     control[Control.EndBlock / 4] = end;
-    const began = performance.now();
+    const began = SPIKEGRAD_TRAINING ? performance.now() : 0;
     this.runProgram(program, ports.frames);
-    this.#pace.set(program, (performance.now() - began) / (end - first));
+    if (SPIKEGRAD_TRAINING) this.#pace.set(program, (performance.now() - began) / (end - first));
   }
 
   /**
@@ -452,7 +444,6 @@ export class Engine {
    * where there is nothing to share, and where one thread would be done before they wake.
    */
   async runInWorkers(lowered: Lowered, blocks: number): Promise<boolean> {
-    if (!SPIKEGRAD_TRAINING) return false;
     const crew = this.#crew;
     const { ports, program, together } = lowered;
     const control = this.u32(ports.control, Control.Size / 4);
@@ -474,7 +465,6 @@ export class Engine {
 
   /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
   runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> | undefined {
-    if (!SPIKEGRAD_TRAINING) return undefined;
     const crew = this.#crew;
     if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(program, frames, ranks);
     this.runProgram(program, frames);
@@ -483,11 +473,14 @@ export class Engine {
 
   /** Waits on the spot for the ranks that `runShared` has set to work; says whether they are done, else none has begun. */
   waitForRanks(ranks: number): boolean {
-    return SPIKEGRAD_TRAINING && this.#crew?.wait(ranks) === true;
+    return this.#crew?.wait(ranks) === true;
   }
 
   /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */
-  place<T>(purpose: string, build: (plan: Plan) => T): { address: number; result: T; program: Program } {
+  placeProgram<T>(
+    purpose: string,
+    build: (plan: Plan) => T,
+  ): { address: number; result: T; program: Program } {
     const sizing = new Plan(SIZING_BASE, this.threads.count);
     build(sizing);
     sizing.finish();

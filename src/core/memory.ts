@@ -113,7 +113,7 @@ export function createMemory(shared = false): WebAssembly.Memory {
       return new WebAssembly.Memory({ initial: 1, maximum, shared });
     } catch (cause) {
       maximum /= 4;
-      if (shared && maximum >= LEAST_SHARED) continue;
+      if (SPIKEGRAD_TRAINING && shared && maximum >= LEAST_SHARED) continue;
       throw new MemoryError(PAGE, `memory: the engine refused a WebAssembly memory of ${PAGE} bytes`, {
         cause,
       });

@@ -77,10 +77,10 @@ export class Plan {
   }
 
   /** A record of `size` bytes with `fields` at their byte offsets, 0 elsewhere. */
-  record(size: number, fields: Readonly<Record<number, Field>>): number {
+  record(size: number, fields: Readonly<Partial<Record<number, Field>>>): number {
     const address = this.take(size, 4);
     const words = new Uint32Array(size / 4);
-    for (const [offset, field] of Object.entries(fields)) words[Number(offset) / 4] = word(field);
+    for (const [offset, field = 0] of Object.entries(fields)) words[Number(offset) / 4] = word(field);
     this.#writes.push({ address, words });
     return address;
   }

@@ -98,7 +98,9 @@ export function hasSimd(): boolean {
  * @throws MissingError where there is no WebAssembly, no SIMD for `"simd"`, or a policy forbids to compile
  */
 export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
-  const { build = "auto", wasm, own } = option;
+  const { wasm, own } = option;
+  // Only the whole library lets its users choose.
+  const build = SPIKEGRAD_TRAINING ? (option.build ?? "auto") : "auto";
   if (build !== "auto" && build !== "simd" && build !== "scalar" && build !== "threads") {
     throw new ArgumentError("build", build, '"auto", "simd" or "scalar"');
   }
@@ -109,15 +111,16 @@ export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
     );
   }
   if (wasm !== undefined) return await loadGiven(wasm, build);
-  if (initial !== undefined && (build === "auto" || build === initial.build)) return initial;
+  if (SPIKEGRAD_TRAINING && initial !== undefined && (build === "auto" || build === initial.build))
+    return initial;
   const chosen = build === "auto" ? (hasSimd() && simdCore.usable() ? "simd" : "scalar") : build;
-  if (chosen === "simd" && !hasSimd()) {
+  if (build === "simd" && !hasSimd()) {
     throw new MissingError(
       "build",
       'build: "simd" needs 128-bit SIMD, which this engine lacks; use "auto" or "scalar"',
     );
   }
-  if (chosen === "simd" && !simdCore.usable()) {
+  if (build === "simd" && !simdCore.usable()) {
     throw new MissingError(
       "build",
       'build: "simd" needs DecompressionStream, which this engine lacks; use "auto" or "scalar", or give spikegrad.wasm to init',

@@ -8,15 +8,14 @@ import {
 } from "../core/geometry.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
-import { initialOf } from "../initializers.ts";
 import { batchNorm, type CanonicalLayer, type LayerDescriptor } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
 import { type BpstaDescriptor, bpsta } from "./bpsta.ts";
 import { lowerBypassed } from "./bpsta-bypass.ts";
 import { lower } from "./bpsta-program.ts";
-import { meanLoss, ParameterList, pooledLayout, weightGeometry } from "./common.ts";
+import { meanLoss, ParameterList, pooledLayout, UNTRAINED, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
-import type { LayerInfo, Method, Model } from "./method.ts";
+import type { LayerInfo, MaskInfo, Method, Model } from "./method.ts";
 
 /** Batch normalisation in front of a neuron: numbers of its parameters. */
 export interface NormStage {
@@ -91,7 +90,7 @@ function expand(layers: readonly LayerDescriptor[], descriptor: BpstaDescriptor)
   });
 }
 
-const torchUniform = (fanIn: number) => initialOf({ kind: "torchUniform" }, fanIn);
+const START = { kind: "torchUniform" } as const;
 
 function buildStages(input: Extent, layers: readonly CanonicalLayer[], descriptor: BpstaDescriptor) {
   const stages: Stage[] = [];
@@ -120,9 +119,9 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
     const name = unique("tensors", layer.name ?? `layer${i}`, argument);
     const { layout, geometry, shape } = weightGeometry(from, layer, argument);
     const { channels } = layout.extent;
-    const weight = parameters.weight(`${name}.weight`, shape, geometry, torchUniform);
+    const weight = parameters.weight(`${name}.weight`, shape, geometry, START);
     const { fanIn } = parameters.specs[weight];
-    const bias = parameters.vector(`${name}.bias`, channels, fanIn, torchUniform(fanIn));
+    const bias = parameters.vector(`${name}.bias`, channels, fanIn, START);
     let norm: NormStage | undefined;
     let next = layers[++i];
     if (next?.kind === "batchNorm") {
@@ -211,13 +210,19 @@ function transitOf(
   return { kind: "maxPool", layout, window: layer.size };
 }
 
+function masksOf(stages: readonly Stage[]): MaskInfo[] {
+  return stages.flatMap(({ transits }) =>
+    transits.flatMap((t) => (t.kind === "dropout" ? [{ name: t.name, extent: t.layout.extent }] : [])),
+  );
+}
+
 /** `bpsta`, as the library sees it. */
 export const bpstaMethod: Method<BpstaDescriptor> = {
   kind: "bpsta",
   core,
   loss: squaredError({ reduction: "mean" }),
   check: ({ kind: _, ...rest }) => bpsta(rest),
-  expand,
+  expand: SPIKEGRAD_TRAINING ? expand : flatten,
   model(
     input: Extent,
     layers: readonly CanonicalLayer[],
@@ -238,13 +243,15 @@ export const bpstaMethod: Method<BpstaDescriptor> = {
           operations,
         }),
       ),
-      masks: stages.flatMap(({ transits }) =>
-        transits.flatMap((t) => (t.kind === "dropout" ? [{ name: t.name, extent: t.layout.extent }] : [])),
-      ),
+      ...(SPIKEGRAD_TRAINING
+        ? {
+            masks: masksOf(stages),
+            meanLoss: meanLoss(loss, "mean"),
+            bypass: encoder.kind === "direct" || encoder.kind === "spikes",
+          }
+        : UNTRAINED),
       input,
       classes,
-      meanLoss: meanLoss(loss, "mean"),
-      bypass: encoder.kind === "direct" || encoder.kind === "spikes",
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       lower: (plan, purpose, bindings) =>
         (SPIKEGRAD_TRAINING && purpose.bypass ? lowerBypassed : lower)(

@@ -6,7 +6,7 @@ import type { EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
 import type { BpstaDescriptor } from "./bpsta.ts";
 import type { NormStage, Stage } from "./bpsta-model.ts";
-import { lossFields, type Stem } from "./common.ts";
+import { lossFields, lossOp, type Stem } from "./common.ts";
 
 /** What a `bpsta` program is made from. */
 export interface BpstaNetwork {
@@ -25,10 +25,10 @@ export function answerOf(
   bits: number,
   delivered: number,
 ) {
+  const train = SPIKEGRAD_TRAINING && stem.purpose.mode === "train";
   const { plan, purpose } = stem;
   // A live network takes one step a program, but its answer is over the steps of a sample.
   const steps = purpose.bypass ? 1 : encoder.steps;
-  const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const bytes = Math.ceil(classes / 4) * 16;
   const counts = stem.scratch(bytes);
   const delta = train ? stem.scratch(bytes) : 0;
@@ -37,8 +37,7 @@ export function answerOf(
     [Vote.Classes]: classes,
     [Vote.Voters]: descriptor.vote,
     [Vote.Counts]: counts,
-    [Vote.Delta]: delta,
-    [Vote.Delivered]: delivered,
+    ...(train && { [Vote.Delta]: delta, [Vote.Delivered]: delivered }),
   });
   const output = plan.record(Output.Size, {
     [Output.Membrane]: counts,
@@ -46,21 +45,16 @@ export function answerOf(
     [Output.Classes]: classes,
     [Output.Scale]: { f32: 1 / (descriptor.vote * steps) },
     [Output.Outputs]: stem.outputs,
-    [Output.Losses]: stem.losses,
-    [Output.Labels]: stem.labels,
-    [Output.Delta]: delta,
-    [Output.Given]: stem.given,
-    ...lossFields(loss, "mean", classes),
+    ...(SPIKEGRAD_TRAINING && lossFields(stem, loss, "mean", delta)),
   });
-  const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
-  return { vote, output, counts, bytes, loss: purpose.given ? Op.GivenGradient : lossOp };
+  return { vote, output, counts, bytes, loss: lossOp(loss, purpose) };
 }
 
 /** Mean, γ/σ, β and 1/σ: of each step, where they differ. */
 export function affineView(stem: Stem, { channels }: Layout, batched: boolean, constant: boolean): number {
   const { plan, steps } = stem;
   const bytes = channels * 16;
-  if (!batched) return plan.perRank(bytes);
+  if (!SPIKEGRAD_TRAINING || !batched) return plan.perRank(bytes);
   return plan.view(plan.take(constant ? bytes : bytes * steps), { step: constant ? 0 : bytes });
 }
 
@@ -85,11 +79,14 @@ export function normRecord(
     readonly updates: number;
   },
 ): number {
+  const batched = SPIKEGRAD_TRAINING && place.batched;
   const { plan, purpose } = stem;
-  const { field, delta, affine, batched, updates } = place;
+  const { field, delta, affine, updates } = place;
   const { origin, stride } = geometry.target;
   const sums = layout.channels * 8;
-  const running = (parameter: number) => (batched ? stem.gradient(parameter) : stem.parameter(parameter));
+  const running = batched
+    ? (parameter: number) => stem.gradient(parameter)
+    : (parameter: number) => stem.parameter(parameter);
   return plan.record(Norm.Size, {
     [Norm.Field]: plan.shift(field, origin),
     [Norm.Stride]: stride,
@@ -100,16 +97,18 @@ export function normRecord(
     [Norm.Bias]: stem.parameter(norm.bias),
     [Norm.RunningMean]: running(norm.mean),
     [Norm.RunningVariance]: running(norm.variance),
-    [Norm.Updates]: updates,
     [Norm.Affine]: affine,
-    [Norm.Partial]: batched ? plan.view(plan.take(sums * purpose.capacity), { sample: sums }) : 0,
-    [Norm.PartialStride]: sums,
-    [Norm.Delta]: batched ? plan.shift(delta, origin) : 0,
-    [Norm.WeightGradient]: stem.gradient(norm.weight),
-    [Norm.BiasGradient]: stem.gradient(norm.bias),
-    [Norm.Means]: batched ? plan.view(plan.take(sums)) : 0,
-    [Norm.Momentum]: { f32: norm.momentum },
     [Norm.Epsilon]: { f32: norm.epsilon },
+    ...(batched && {
+      [Norm.Updates]: updates,
+      [Norm.Partial]: plan.view(plan.take(sums * purpose.capacity), { sample: sums }),
+      [Norm.PartialStride]: sums,
+      [Norm.Delta]: plan.shift(delta, origin),
+      [Norm.WeightGradient]: stem.gradient(norm.weight),
+      [Norm.BiasGradient]: stem.gradient(norm.bias),
+      [Norm.Means]: plan.view(plan.take(sums)),
+      [Norm.Momentum]: { f32: norm.momentum },
+    }),
   });
 }
 
@@ -122,7 +121,7 @@ export function biasRecord(stem: Stem, { layout, geometry, bias }: Stage, field:
     [Bias.RowLength]: layout.rowLength,
     [Bias.Channels]: layout.channels,
     [Bias.Bias]: stem.parameter(bias),
-    [Bias.Gradient]: stem.gradient(bias),
+    ...(SPIKEGRAD_TRAINING && { [Bias.Gradient]: stem.gradient(bias) }),
   });
 }
 

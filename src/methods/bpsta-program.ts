@@ -1,4 +1,4 @@
-import { Activity, ActivityKind, BackwardFlags, Bpsta, MaxPool, Op } from "../../assembly/abi.ts";
+import { BackwardFlags, Bpsta, MaxPool, Op } from "../../assembly/abi.ts";
 import type { Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Stage } from "./bpsta-model.ts";
@@ -38,9 +38,9 @@ function firstSwept({ stages, encoder }: BpstaNetwork, purpose: Purpose): number
  * statistics need all samples of a step at once: then layers are outermost forward, steps backward, and samples innermost.
  */
 export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindings: Bindings): Ports {
-  const { stages, encoder, classes } = network;
   const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
-  const batched = train && stages.some(({ norm }) => norm);
+  const batched = train && network.stages.some(({ norm }) => norm);
+  const { stages, encoder, classes } = network;
   const schedule = batched ? "batch" : "sample";
   const counters = stages.length + 1;
   const stem = new Stem(plan, purpose, bindings, network.input, encoder, classes, counters, schedule);
@@ -53,8 +53,8 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   });
   const last = parts[parts.length - 1];
   const answer = answerOf(network, stem, last.bits, last.delivered);
-  const team = teamwork(stem);
-  const work = batched ? team : { samples: (body: () => void) => body(), once: (body: () => void) => body() };
+  const alone = (body: () => void) => body();
+  const work = batched ? teamwork(stem) : { samples: alone, once: alone, begin: () => {} };
   const { samples, once } = work;
   const up = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 1], body);
 
@@ -63,26 +63,26 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     for (const step of part.onward) step();
     if (part === last) plan.emit(Op.Vote, answer.vote);
   };
-  const statistics = (part: Part) => {
-    samples(() => {
-      part.currents();
-      plan.emit(Op.NormSum, part.norm);
-    });
-    once(() => plan.emit(Op.NormMean, part.norm));
-    samples(() => plan.emit(Op.NormSquares, part.norm));
-    once(() => plan.emit(Op.NormFinish, part.norm));
-  };
   const forward = (part: Part) => {
     if (batched && part.norm) {
-      if (part.constant) statistics(part);
-      else if (part.kept) up(() => statistics(part));
+      const statistics = () => {
+        samples(() => {
+          part.currents();
+          plan.emit(Op.NormSum, part.norm);
+        });
+        once(() => plan.emit(Op.NormMean, part.norm));
+        samples(() => plan.emit(Op.NormSquares, part.norm));
+        once(() => plan.emit(Op.NormFinish, part.norm));
+      };
+      if (part.constant) statistics();
+      else if (part.kept) up(statistics);
       samples(() => {
         part.rest();
         if (part.constant || part.kept) up(() => fire(part));
       });
       if (part.constant || part.kept) return;
       up(() => {
-        statistics(part);
+        statistics();
         samples(() => fire(part));
       });
       return;
@@ -103,9 +103,39 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     });
   };
 
+  const whole = () => {
+    if (batched) {
+      work.begin();
+      once(() => {
+        for (const part of parts) part.prepare();
+      });
+    }
+    samples(() => {
+      stem.encode();
+      for (const part of parts) part.draw();
+      if (purpose.mode !== "step") stem.clear(answer.counts, answer.bytes);
+    });
+    for (const part of parts) forward(part);
+    samples(() => plan.emit(answer.loss, answer.output));
+    if (train) emitBackward(stem, parts, answer.vote, work, batched);
+  };
+  if (batched) whole();
+  else stem.forEachSample(whole);
+  return stem.ports;
+}
+
+/** Emits the way back through all layers, when all steps have been forward. */
+function emitBackward(
+  stem: Stem,
+  parts: readonly Part[],
+  vote: number,
+  work: { readonly samples: Adder; readonly once: Adder },
+  batched: boolean,
+): void {
+  const { plan } = stem;
+  const last = parts[parts.length - 1];
   /** From the deltas of a layer's currents to its gradients and the G of the layer before. */
   const spread = (part: Part) => {
-    if (!SPIKEGRAD_TRAINING) return;
     if (!part.norm) plan.emit(Op.BiasBackward, part.bias.backward);
     const before = parts[part.index - 1];
     if (before && part.stage.geometry.gaps) stem.clear(before.delivered, before.out.length * 4);
@@ -115,11 +145,10 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   };
   /** The same of all steps of a sample. */
   const sweepBack = (part: Part) => {
-    if (!SPIKEGRAD_TRAINING) return;
     const down = (body: () => void) => plan.loop(Op.ForSteps, [stem.steps, 0], body);
     const before = parts[part.index - 1];
     down(() => {
-      if (part === last) plan.emit(Op.VoteBackward, answer.vote);
+      if (part === last) plan.emit(Op.VoteBackward, vote);
       else for (const step of part.back) step();
       plan.emit(Op.BpstaBackward, part.neuron);
       plan.emit(Op.BiasBackward, part.bias.backward);
@@ -128,7 +157,6 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
     plan.emit(Op.SweepBackward, part.synapse.backward, stem.steps, flags);
   };
   const normalised = (part: Part, add: Adder, cut: Adder) => {
-    if (!SPIKEGRAD_TRAINING) return;
     if (!part.norm) return;
     add(() => plan.emit(Op.NormBackwardSum, part.norm));
     cut(() => plan.emit(Op.NormBackwardFinish, part.norm));
@@ -136,8 +164,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   };
   const stepwise = parts.filter((part) => !part.swept);
   const backwardStep = (add: Adder, cut: Adder) => {
-    if (!SPIKEGRAD_TRAINING) return;
-    if (stepwise.length === parts.length) add(() => plan.emit(Op.VoteBackward, answer.vote));
+    if (stepwise.length === parts.length) add(() => plan.emit(Op.VoteBackward, vote));
     for (const part of [...stepwise].reverse()) {
       if (parts[part.index + 1]?.swept) {
         add(() => {
@@ -151,39 +178,16 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
       add(() => spread(part));
     }
   };
-  const backward = () => {
-    if (!SPIKEGRAD_TRAINING) return;
-    samples(() => {
-      for (const part of parts) part.still();
-      for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
-    });
-    if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(work, backwardStep));
-    if (!parts[0].constant) return;
-    phases(work, (add, cut) => {
-      normalised(parts[0], add, cut);
-      add(() => spread(parts[0]));
-    });
-  };
-
-  const whole = () => {
-    if (batched) {
-      team.begin();
-      once(() => {
-        for (const part of parts) part.prepare();
-      });
-    }
-    samples(() => {
-      stem.encode();
-      for (const part of parts) part.draw();
-      if (purpose.mode !== "step") stem.clear(answer.counts, answer.bytes);
-    });
-    for (const part of parts) forward(part);
-    samples(() => plan.emit(answer.loss, answer.output));
-    if (train) backward();
-  };
-  if (batched) whole();
-  else stem.forEachSample(whole);
-  return stem.ports;
+  work.samples(() => {
+    for (const part of parts) part.still();
+    for (const part of [...parts].reverse()) if (part.swept) sweepBack(part);
+  });
+  if (stepwise.length) plan.loop(Op.ForSteps, [stem.steps, 0], () => phases(work, backwardStep));
+  if (!parts[0].constant) return;
+  phases(work, (add, cut) => {
+    normalised(parts[0], add, cut);
+    add(() => spread(parts[0]));
+  });
 }
 
 /** One stage laid out in memory, and what it emits. */
@@ -227,11 +231,11 @@ class Part {
     sweeps: { readonly own: boolean; readonly next: boolean },
     budget: { bytes: number },
   ) {
+    const train = SPIKEGRAD_TRAINING && stem.purpose.mode === "train";
     const { plan, purpose, steps } = stem;
     const { layout, geometry, norm, relu } = stage;
     const field = geometry.target;
     const bytes = layout.length * 4;
-    const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
     this.#stem = stem;
     this.stage = stage;
     this.index = index;
@@ -239,21 +243,21 @@ class Part {
     this.#stepped = sweeps.next;
     this.constant = index === 0 && network.encoder.kind === "direct" && purpose.mode !== "step";
     const needed = field.bytes * steps * purpose.capacity;
-    this.kept = batched && norm !== undefined && !this.constant && needed <= budget.bytes;
-    if (this.kept) budget.bytes -= needed;
+    this.kept = train && batched && norm !== undefined && !this.constant && needed <= budget.bytes;
+    if (train && this.kept) budget.bytes -= needed;
 
     // Between the passes of a batch normalisation a sample's values must stay; elsewhere the rank's memory will do.
-    const own = batched && (norm !== undefined || this.constant);
+    const own = train && batched && (norm !== undefined || this.constant);
     const stepped = this.swept ? field.bytes : 0;
     const rank = (bytes: number, step: number) => plan.perRank(step ? bytes * steps : bytes, { step });
     this.#field = own ? stem.scratch(field.bytes, this.kept ? field.bytes : 0) : rank(field.bytes, stepped);
-    const waiting = batched && norm !== undefined && !this.constant && !this.kept;
+    const waiting = train && batched && norm !== undefined && !this.constant && !this.kept;
     this.#membrane = waiting ? stem.scratch(bytes) : plan.perRank(bytes);
     this.#carry = train ? stem.scratch(bytes) : 0;
     this.#delta = train ? (own ? stem.scratch(field.bytes) : rank(field.bytes, stepped)) : 0;
     const bits = stem.bits(layout, purpose.record.spikes);
     this.bits = bits.view;
-    if (bits.address) {
+    if (SPIKEGRAD_TRAINING && bits.address) {
       const name = `${stage.name}.spikes`;
       stem.records.push({ name, address: bits.address, kind: "bits", layout, steps, amplitude: 0 });
     }
@@ -278,21 +282,24 @@ class Part {
       [Bpsta.Spikes]: stem.counter(index + 1),
       [Bpsta.Threshold]: { f32: stage.threshold },
       [Bpsta.Decay]: { f32: network.descriptor.decay },
-      [Bpsta.Kappa]: { f32: network.descriptor.kappa },
-      [Bpsta.Positive]:
-        train && relu ? stem.scratch(layout.bitBytes, this.constant ? 0 : layout.bitBytes) : 0,
-      [Bpsta.Potentials]: train ? stem.scratch(bytes, this.constant ? 0 : bytes) : 0,
       [Bpsta.Constant]: this.constant ? 1 : 0,
-      [Bpsta.Recorded]: purpose.record.membranes ? stem.values(`${stage.name}.membranes`, layout, true) : 0,
-      [Bpsta.Carry]: this.#carry,
-      [Bpsta.Delivered]: delivered,
-      [Bpsta.Delta]: train ? plan.shift(this.#delta, field.origin) : 0,
-      [Bpsta.Sum]: this.constant ? 1 : 0,
+      ...(SPIKEGRAD_TRAINING && {
+        [Bpsta.Recorded]: purpose.record.membranes ? stem.values(`${stage.name}.membranes`, layout, true) : 0,
+      }),
+      ...(train && {
+        [Bpsta.Kappa]: { f32: network.descriptor.kappa },
+        [Bpsta.Positive]: relu ? stem.scratch(layout.bitBytes, this.constant ? 0 : layout.bitBytes) : 0,
+        [Bpsta.Potentials]: stem.scratch(bytes, this.constant ? 0 : bytes),
+        [Bpsta.Carry]: this.#carry,
+        [Bpsta.Delivered]: delivered,
+        [Bpsta.Delta]: plan.shift(this.#delta, field.origin),
+        [Bpsta.Sum]: this.constant ? 1 : 0,
+      }),
     });
     const places = { field: this.#field, delta: this.#delta, affine, batched };
     const updates = this.constant ? steps : 1;
     this.norm = norm ? normRecord(stem, stage, norm, { ...places, updates }) : 0;
-    if (norm && batched) this.#setup.push(() => keepStatistics(stem, norm, layout));
+    if (train && norm && batched) this.#setup.push(() => keepStatistics(stem, norm, layout));
     this.bias = {
       forward: biasRecord(stem, stage, this.#field),
       backward: train ? biasRecord(stem, stage, this.#delta) : 0,
@@ -318,9 +325,9 @@ class Part {
 
   /** Pools and dropout behind the neuron. */
   #transits(activity: number, delivered: number, bits: number) {
+    const train = SPIKEGRAD_TRAINING && this.#stem.purpose.mode === "train";
     const stem = this.#stem;
-    const { plan, purpose } = stem;
-    const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
+    const { plan } = stem;
     let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
     const { transits } = this.stage;
     const ends = transits.reduce((last, { kind }, i) => (kind === "dropout" ? last : i), -1);
@@ -335,7 +342,7 @@ class Part {
         this.#masks.push(() => stem.dropout(name, layout, mask, probability, index));
         if (from.values) this.onward.push(() => plan.emit(Op.Multiply, from.values, mask, layout.length));
         else at = { ...from, activity: stem.activityOf(layout, from.bits, mask) };
-        this.back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
+        if (train) this.back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
         continue;
       }
       const to = train ? this.#delivery(bytes, i === ends) : 0;
@@ -350,12 +357,14 @@ class Part {
           [MaxPool.Bits]: pooled,
           [MaxPool.SourceRowWords]: from.layout.rowWords,
           [MaxPool.SourceBits]: from.bits,
-          [MaxPool.Delivered]: to,
-          [MaxPool.SourceRowLength]: from.layout.rowLength,
-          [MaxPool.SourceDelivered]: from.delivered,
+          ...(train && {
+            [MaxPool.Delivered]: to,
+            [MaxPool.SourceRowLength]: from.layout.rowLength,
+            [MaxPool.SourceDelivered]: from.delivered,
+          }),
         });
         this.onward.push(() => plan.emit(Op.MaxPoolForward, pool));
-        this.back.unshift(() => plan.emit(Op.MaxPoolBackward, pool));
+        if (train) this.back.unshift(() => plan.emit(Op.MaxPoolBackward, pool));
         at = { layout, activity: stem.activityOf(layout, pooled, 0), delivered: to, bits: pooled, values: 0 };
         continue;
       }
@@ -370,14 +379,8 @@ class Part {
         plan.emit(Op.RouteForward, sum);
         plan.emit(Op.Divide, values, layout.length, { f32: cells });
       });
-      this.back.unshift(() => plan.emit(Op.RouteBackward, share, 0));
-      const record = plan.record(Activity.Size, {
-        [Activity.Kind]: ActivityKind.Values,
-        [Activity.Rows]: layout.rows,
-        [Activity.RowLength]: layout.rowLength,
-        [Activity.Data]: values,
-      });
-      at = { layout, activity: record, delivered: to, bits: 0, values };
+      if (train) this.back.unshift(() => plan.emit(Op.RouteBackward, share, 0));
+      at = { layout, activity: stem.valuesOf(layout, values), delivered: to, bits: 0, values };
     }
     return at;
   }

@@ -28,16 +28,28 @@ import {
   type Extent,
   type FanoutGeometry,
   Layout,
+  padded,
   type RouteGeometry,
   size,
 } from "../core/geometry.ts";
+import type { Places } from "../core/places.ts";
 import type { Field, Plan } from "../core/plan.ts";
 import { streamKey } from "../core/random.ts";
 import { type EncoderDescriptor, isContinuous } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
+import { type InitializerDescriptor, initialOf } from "../initializers.ts";
 import type { Conv2dLayer, DenseLayer } from "../layers.ts";
 import type { LossDescriptor, LossReduction } from "../losses.ts";
-import type { Bindings, Initial, ParameterSpec, PlainPort, Ports, Purpose, RecordPort } from "./method.ts";
+import type {
+  Bindings,
+  Initial,
+  Model,
+  ParameterSpec,
+  PlainPort,
+  Ports,
+  Purpose,
+  RecordPort,
+} from "./method.ts";
 
 /** `[C, H, W]` of an extent, for messages. */
 export function describeExtent({ channels, height, width }: Extent): string {
@@ -53,21 +65,11 @@ export class ParameterList {
     name: string,
     shape: readonly number[],
     geometry: Pick<FanoutGeometry, "weightLength" | "places">,
-    initial: (fanIn: number) => Initial,
-    option: { readonly trainable?: boolean; readonly whole?: boolean } = {},
+    initial: InitializerDescriptor | Initial,
+    option: ParameterOptions = {},
   ): number {
-    const { trainable = true, whole = false } = option;
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
-    return this.#push({
-      name,
-      shape,
-      length: geometry.weightLength,
-      places: geometry.places,
-      fanIn,
-      initial: initial(fanIn),
-      whole,
-      trainable,
-    });
+    return this.#push(name, shape, geometry.weightLength, geometry.places, fanIn, initial, option);
   }
 
   /** One value a channel, padded to whole vectors: biases, scales, running statistics (which are not learned). */
@@ -75,28 +77,34 @@ export class ParameterList {
     name: string,
     channels: number,
     fanIn: number,
-    initial: Initial,
-    option: { readonly trainable?: boolean; readonly statistic?: boolean; readonly whole?: boolean } = {},
+    initial: InitializerDescriptor | Initial,
+    option: ParameterOptions = {},
   ): number {
-    const { statistic = false, trainable = !statistic, whole = false } = option;
-    const length = Math.ceil(channels / 4) * 4;
-    return this.#push({
-      name,
-      shape: [channels],
-      length,
-      places: { first: () => [0] },
-      fanIn,
-      initial,
-      whole,
-      trainable,
-      statistic,
-    });
+    return this.#push(name, [channels], padded(channels), { first: () => [0] }, fanIn, initial, option);
   }
 
-  #push(spec: ParameterSpec): number {
-    this.specs.push(spec);
-    return this.specs.length - 1;
+  #push(
+    name: string,
+    shape: readonly number[],
+    length: number,
+    places: Places,
+    fanIn: number,
+    initial: InitializerDescriptor | Initial,
+    option: ParameterOptions,
+  ): number {
+    const stored = { name, shape, length, places };
+    // Without training nothing starts, and nothing is learned.
+    if (!SPIKEGRAD_TRAINING) return this.specs.push(stored as ParameterSpec) - 1;
+    const { statistic = false, trainable = !statistic, whole = false } = option;
+    const spec = { ...stored, fanIn, initial: initialOf(initial, fanIn), whole, trainable, statistic };
+    return this.specs.push(spec) - 1;
   }
+}
+
+interface ParameterOptions {
+  readonly trainable?: boolean;
+  readonly statistic?: boolean;
+  readonly whole?: boolean;
 }
 
 /** Most neurons of one layer, as of the input. */
@@ -150,19 +158,36 @@ export function pooledLayout(from: Layout, window: number, argument: string): La
   return new Layout(pooled, true);
 }
 
+/** What a model tells of training, where there is none. */
+export const UNTRAINED: Pick<Model, "masks" | "meanLoss"> = { masks: [], meanLoss: false };
+
 /** Whether a loss is averaged over the batch; `usual` is the method's choice where the user made none. */
 export function meanLoss(loss: LossDescriptor, usual: LossReduction): boolean {
   return (loss.reduction ?? usual) === "mean";
 }
 
-/** Fields of an output record that scale its loss. */
+/** The instruction that gives an answer, and its loss unless what comes back is given. */
+export function lossOp({ kind }: LossDescriptor, { given }: Purpose): Op {
+  if (!SPIKEGRAD_TRAINING || given) return Op.GivenGradient;
+  return kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
+}
+
+/** Fields of an output record for its loss, whose gradient goes to the view `delta`. */
 export function lossFields(
+  stem: Stem,
   loss: LossDescriptor,
   usual: LossReduction,
-  classes: number,
+  delta: number,
 ): Readonly<Record<number, Field>> {
-  const { scale, mean } = lossScale(loss, usual, classes);
-  return { [Output.LossScale]: scale, [Output.Mean]: mean };
+  const { scale, mean } = lossScale(loss, usual, stem.classes);
+  return {
+    [Output.Losses]: stem.losses,
+    [Output.Labels]: stem.labels,
+    [Output.Delta]: delta,
+    [Output.Given]: stem.given,
+    [Output.LossScale]: scale,
+    [Output.Mean]: mean,
+  };
 }
 
 /** What a sample's loss is multiplied by, and 1 if the loss is a mean over the batch. */
@@ -199,28 +224,18 @@ export class Stem {
   readonly records: (RecordPort | PlainPort)[] = [];
   readonly masks = new Map<string, number>();
   readonly answers = new Map<string, number>();
+  readonly ports: Ports;
   readonly #schedule: "sample" | "batch";
   readonly #stepwise: boolean;
   readonly #lanes: number;
-  readonly #control: number;
-  readonly #frames: number;
   readonly #counters: number;
-  readonly #spikes: number;
-  readonly #operations: number;
-  readonly #labels: number;
-  readonly #sampleIds: number;
-  readonly #outputs: number;
-  readonly #losses: number;
-  readonly #given: number;
   /** View of the frames of a sample as given. */
   readonly frames: number;
-  readonly #inputs: number;
-  readonly #inputLength: number;
-  readonly #poisson: number;
-  readonly #latency: number;
-  readonly #times: number;
+  /** Instruction and record of what the encoding of a sample needs once. */
+  #setup: [Op, number] | undefined;
+  #poisson = 0;
   /** View of the input's spike times, f32 in the input's layout; 0 with an encoder in time steps. */
-  readonly times: number;
+  readonly times: number = 0;
 
   /** `counters`: spike counters a sample, the input's first. */
   constructor(
@@ -245,37 +260,41 @@ export class Stem {
     const live = purpose.mode === "step";
     this.steps = live || purpose.bypass ? 1 : encoder.steps;
     const { capacity } = purpose;
-    this.#control = plan.take(Control.Size);
-    this.#frames = plan.take(Frame.Size * plan.ranks);
-    const events = plan.take(EVENT_SCRATCH * plan.ranks, 64);
-    for (let rank = 0; rank < plan.ranks; rank++) {
-      const frame = this.#frames + rank * Frame.Size;
-      plan.preset(frame + Frame.Events, [events + rank * EVENT_SCRATCH, this.#control]);
-    }
     this.#counters = counters;
-    this.#spikes = plan.take(capacity * counters * 4);
-    this.#operations = plan.take(capacity * 8);
-    this.#labels = plan.take(capacity * 4);
-    this.#sampleIds = plan.take(capacity * 4);
-    plan.preset(this.#control + Control.SampleIds, [this.#sampleIds]);
-    this.#outputs = plan.take(capacity * classes * 4);
-    this.#losses = plan.take(capacity * 4);
-    this.#given = purpose.given ? plan.take(capacity * classes * 4) : 0;
-
     // Explicit spikes are one frame a step; everything else is one frame a sample.
     const frameBytes = input.length * 4;
     const moving = encoder.kind === "spikes" && !live;
-    this.#inputLength = input.length * (moving ? encoder.steps : 1);
-    this.#inputs = plan.take(capacity * this.#inputLength * 4, 64);
-    this.frames = plan.view(this.#inputs, { sample: this.#inputLength * 4, step: moving ? frameBytes : 0 });
-    this.#poisson = 0;
-    this.#latency = 0;
-    this.#times = 0;
-    this.times = 0;
+    const inputLength = input.length * (moving ? encoder.steps : 1);
+    const control = plan.take(Control.Size);
+    const frames = plan.take(Frame.Size * plan.ranks);
+    const sampleIds = plan.take(capacity * 4);
+    this.ports = {
+      control,
+      frames,
+      sampleIds,
+      inputs: plan.take(capacity * inputLength * 4, 64),
+      inputLength,
+      labels: plan.take(capacity * 4),
+      outputs: plan.take(capacity * classes * 4),
+      losses: plan.take(capacity * 4),
+      given: SPIKEGRAD_TRAINING && purpose.given ? plan.take(capacity * classes * 4) : 0,
+      spikes: plan.take(capacity * counters * 4),
+      operations: plan.take(capacity * 8),
+      masks: this.masks,
+      records: this.records,
+      answers: this.answers,
+    };
+    const events = plan.take(EVENT_SCRATCH * plan.ranks, 64);
+    for (let rank = 0; rank < plan.ranks; rank++)
+      plan.preset(frames + rank * Frame.Size + Frame.Events, [events + rank * EVENT_SCRATCH, control]);
+    plan.preset(control + Control.SampleIds, [sampleIds]);
+
+    const sampleBytes = inputLength * 4;
+    this.frames = plan.view(this.ports.inputs, { sample: sampleBytes, step: moving ? frameBytes : 0 });
+    const [key0, key1] = streamKey(bindings, Stream.Encoder);
     if (isContinuous(encoder)) {
-      const [key0, key1] = streamKey(bindings, Stream.Encoder);
       this.times = this.scratch(frameBytes);
-      this.#times = plan.record(TimesEncoder.Size, {
+      const record = plan.record(TimesEncoder.Size, {
         [TimesEncoder.Count]: input.length,
         [TimesEncoder.Input]: this.frames,
         [TimesEncoder.Times]: this.times,
@@ -286,16 +305,12 @@ export class Stem {
         [TimesEncoder.Key1]: key1,
         [TimesEncoder.Spikes]: this.counter(0),
       });
+      this.#setup = [Op.TimesEncode, record];
       this.activity = 0;
       return;
     }
     if (encoder.kind === "spikes" || encoder.kind === "direct") {
-      this.activity = plan.record(Activity.Size, {
-        [Activity.Kind]: ActivityKind.Values,
-        [Activity.Rows]: input.rows,
-        [Activity.RowLength]: input.rowLength,
-        [Activity.Data]: this.frames,
-      });
+      this.activity = this.valuesOf(input, this.frames);
       return;
     }
     const count = input.length;
@@ -303,8 +318,7 @@ export class Stem {
     const whole = encoder.kind === "latency" && stepwise && !live;
     const bits = whole ? this.scratch(0, input.bitBytes) : this.bits(input, false).view;
     if (encoder.kind === "latency") {
-      const [key0, key1] = streamKey(bindings, Stream.Encoder);
-      this.#latency = plan.record(Latency.Size, {
+      const record = plan.record(Latency.Size, {
         [Latency.Rows]: input.rows,
         [Latency.RowLength]: input.rowLength,
         [Latency.RowWords]: input.rowWords,
@@ -318,11 +332,11 @@ export class Stem {
         [Latency.Key1]: key1,
         [Latency.Spikes]: this.counter(0),
       });
+      this.#setup = [Op.Latency, record];
       this.activity = this.activityOf(input, bits, 0);
       return;
     }
     const signs = encoder.signed ? this.scratch(frameBytes) : 0;
-    const [key0, key1] = streamKey(bindings, Stream.Encoder);
     this.#poisson = plan.record(Poisson.Size, {
       [Poisson.Count]: count,
       [Poisson.Rows]: input.rows,
@@ -338,6 +352,7 @@ export class Stem {
       [Poisson.Key1]: key1,
       [Poisson.Spikes]: this.counter(0),
     });
+    this.#setup = [Op.PoissonSetup, this.#poisson];
     this.activity = this.activityOf(input, bits, signs);
   }
 
@@ -400,14 +415,18 @@ export class Stem {
       [Smooth.Values]: values,
       [Smooth.Learned]: membrane.learned ?? 0,
     });
-    const activity = (data: number) =>
-      this.plan.record(Activity.Size, {
-        [Activity.Kind]: ActivityKind.Values,
-        [Activity.Rows]: layout.rows,
-        [Activity.RowLength]: layout.rowLength,
-        [Activity.Data]: data,
-      });
-    return { record, activity: activity(values), before: activity(this.plan.shift(values, -bytes)) };
+    const before = this.valuesOf(layout, this.plan.shift(values, -bytes));
+    return { record, activity: this.valuesOf(layout, values), before };
+  }
+
+  /** Activity record of real values. */
+  valuesOf(layout: Layout, data: number): number {
+    return this.plan.record(Activity.Size, {
+      [Activity.Kind]: ActivityKind.Values,
+      [Activity.Rows]: layout.rows,
+      [Activity.RowLength]: layout.rowLength,
+      [Activity.Data]: data,
+    });
   }
 
   /** Activity record of a spiking layer. */
@@ -433,29 +452,33 @@ export class Stem {
 
   /** View of a spike counter. */
   counter(i: number): number {
-    return this.plan.view(this.#spikes + i * 4, { sample: this.#counters * 4 });
+    return this.plan.view(this.ports.spikes + i * 4, { sample: this.#counters * 4 });
   }
 
   /** View of the counter of synaptic operations. */
   get operations(): number {
-    return this.plan.view(this.#operations, { sample: 8 });
+    return this.plan.view(this.ports.operations, { sample: 8 });
   }
 
   /** Views of a sample's answer, loss, label and given dL/dy. */
   get outputs(): number {
-    return this.plan.view(this.#outputs, { sample: this.classes * 4 });
+    return this.#answer(this.ports.outputs);
   }
 
   get losses(): number {
-    return this.plan.view(this.#losses, { sample: 4 });
+    return this.plan.view(this.ports.losses, { sample: 4 });
   }
 
   get labels(): number {
-    return this.plan.view(this.#labels, { sample: 4 });
+    return this.plan.view(this.ports.labels, { sample: 4 });
   }
 
   get given(): number {
-    return this.#given ? this.plan.view(this.#given, { sample: this.classes * 4 }) : 0;
+    return this.ports.given ? this.#answer(this.ports.given) : 0;
+  }
+
+  #answer(address: number): number {
+    return this.plan.view(address, { sample: this.classes * 4 });
   }
 
   /** Emits the encoding of a sample, all its steps. */
@@ -466,9 +489,7 @@ export class Stem {
 
   /** Emits what the encoding of a sample needs once. */
   encodeSetup(): void {
-    if (this.#times) this.plan.emit(Op.TimesEncode, this.#times);
-    if (this.#latency) this.plan.emit(Op.Latency, this.#latency);
-    if (this.#poisson) this.plan.emit(Op.PoissonSetup, this.#poisson);
+    if (this.#setup) this.plan.emit(...this.#setup);
   }
 
   /** Emits the encoding of one step, after `encodeSetup`. */
@@ -480,12 +501,11 @@ export class Stem {
   answersOf(name: string): number {
     const address = this.plan.take(this.purpose.capacity * this.classes * 4);
     this.answers.set(name, address);
-    return this.plan.view(address, { sample: this.classes * 4 });
+    return this.#answer(address);
   }
 
   /** Emits the drawing (or copying) of a dropout mask into the view `mask`. `index` keys its random numbers. */
   dropout(name: string, layout: Layout, mask: number, probability: number, index: number): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const { plan, purpose } = this;
     let given = 0;
     if (purpose.masks) {
@@ -513,7 +533,7 @@ export class Stem {
 
   /** View of a parameter's gradient: the block's, or the one of the whole batch. 0 when not training. */
   gradient(i: number, whole = false): number {
-    if (!SPIKEGRAD_TRAINING || this.purpose.mode !== "train") return 0;
+    if (this.purpose.mode !== "train") return 0;
     const { gradients, gradientOffsets, blockBytes } = this.bindings;
     return this.plan.view(gradients + gradientOffsets[i], { block: whole ? 0 : blockBytes });
   }
@@ -536,11 +556,13 @@ export class Stem {
       [Fanout.Columns]: plan.table(geometry.columns),
       [Fanout.RowTable]: plan.table(geometry.rows),
       [Fanout.Weight]: this.parameter(parameter),
-      [Fanout.Gradient]: this.gradient(parameter),
+      ...(SPIKEGRAD_TRAINING && {
+        [Fanout.Gradient]: this.gradient(parameter),
+        [Fanout.Delivered]: delivered,
+      }),
       [Fanout.Target]: target,
       [Fanout.TargetStride]: geometry.target.stride,
       [Fanout.WeightStride]: geometry.weightStride,
-      [Fanout.Delivered]: delivered,
       [Fanout.Narrow]: geometry.narrow ?? 0,
       [Fanout.Window]: this.#window(geometry),
     });
@@ -563,7 +585,7 @@ export class Stem {
       [Route.Columns]: plan.table(geometry.columns),
       [Route.RowTable]: plan.table(geometry.rows),
       [Route.Target]: target,
-      [Route.Delivered]: delivered,
+      ...(SPIKEGRAD_TRAINING && { [Route.Delivered]: delivered }),
       [Route.Scale]: { f32: scale },
     });
   }
@@ -574,10 +596,10 @@ export class Stem {
 
   /** Emits `body` for every block of this rank; gradients start at 0 in each. */
   forEachBlock(body: () => void): void {
-    const { plan, purpose, bindings } = this;
-    plan.loop(Op.ForBlocks, [], () => {
-      if (SPIKEGRAD_TRAINING && purpose.mode === "train") {
-        this.clear(plan.view(bindings.blockGradients, { block: bindings.blockBytes }), bindings.blockBytes);
+    this.plan.loop(Op.ForBlocks, [], () => {
+      if (SPIKEGRAD_TRAINING && this.purpose.mode === "train") {
+        const { blockGradients, blockBytes } = this.bindings;
+        this.clear(this.plan.view(blockGradients, { block: blockBytes }), blockBytes);
       }
       body();
     });
@@ -586,24 +608,5 @@ export class Stem {
   /** Emits `body` for every sample of every block of this rank. */
   forEachSample(body: () => void): void {
     this.forEachBlock(() => this.plan.loop(Op.ForSamples, [], body));
-  }
-
-  get ports(): Ports {
-    return {
-      control: this.#control,
-      frames: this.#frames,
-      inputs: this.#inputs,
-      inputLength: this.#inputLength,
-      labels: this.#labels,
-      sampleIds: this.#sampleIds,
-      outputs: this.#outputs,
-      losses: this.#losses,
-      given: this.#given,
-      spikes: this.#spikes,
-      operations: this.#operations,
-      masks: this.masks,
-      records: this.records,
-      answers: this.answers,
-    };
   }
 }

@@ -6,7 +6,7 @@ import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 import { smoothL1 } from "../losses.ts";
-import { ParameterList, pooledLayout, weightGeometry } from "./common.ts";
+import { ParameterList, pooledLayout, UNTRAINED, weightGeometry } from "./common.ts";
 import { type DecolleDescriptor, decolle } from "./decolle.ts";
 import { lanesOf, lowerDecolle } from "./decolle-program.ts";
 import { flatten } from "./flatten.ts";
@@ -103,10 +103,10 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], parameter
     const { layout, geometry: plain, shape } = weightGeometry(from, layer, argument);
     const geometry = layer.kind === "dense" ? panelGeometry(plain, from, layout) : plain;
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
-    const weight = parameters.weight(`${name}.weight`, shape, geometry, () => ({
+    const weight = parameters.weight(`${name}.weight`, shape, geometry, {
       kind: "orthogonal",
       gain: 1,
-    }));
+    });
     const bias = parameters.vector(`${name}.bias`, layer.out, fanIn, { kind: "constant", value: 0 });
     stages.push({
       name,
@@ -141,7 +141,7 @@ function addReadouts(
     const initial: Initial = { kind: "uniform", low: -bound, high: bound };
     const geometry = denseGeometry(stage.pooled, answer);
     const name = `${stage.name}.readout`;
-    const weight = parameters.weight(`${name}_weight`, [classes, n], geometry, () => initial, {
+    const weight = parameters.weight(`${name}_weight`, [classes, n], geometry, initial, {
       trainable: false,
     });
     const bias = parameters.vector(`${name}_bias`, classes, n, initial, { trainable: false });
@@ -176,18 +176,22 @@ function model(
         operations: geometry.operations,
       }),
     ),
-    masks: layers
-      .filter((layer) => layer.probability > 0)
-      .map(({ name, pooled: { extent } }) => ({ name, extent })),
+    ...(SPIKEGRAD_TRAINING
+      ? {
+          masks: layers
+            .filter((layer) => layer.probability > 0)
+            .map(({ name, pooled: { extent } }) => ({ name, extent })),
+          meanLoss: true,
+          exact: "smooth" as const,
+          local: true,
+          online: descriptor.online,
+        }
+      : UNTRAINED),
     input,
     classes: descriptor.classes,
     inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
-    meanLoss: true,
-    exact: "smooth",
     blocks: 1,
     together: lanesOf(layers, encoder),
-    local: true,
-    online: descriptor.online,
     lower: (plan, purpose, bindings) =>
       lowerDecolle(layers, layout, descriptor, encoder, plan, purpose, bindings),
   };
@@ -200,6 +204,6 @@ export const decolleMethod: Method<DecolleDescriptor> = {
   loss: smoothL1(),
   losses: ["smoothL1"],
   check: ({ kind: _, ...rest }) => decolle(rest),
-  expand,
+  expand: SPIKEGRAD_TRAINING ? expand : flatten,
   model,
 };

@@ -128,7 +128,7 @@ class Part {
   readonly #layer: DecolleLayer;
   readonly #index: number;
   /** The product with the traces stands in for filtered currents. */
-  readonly #traced: boolean;
+  readonly #traced: boolean = false;
   readonly #dense: boolean;
   readonly #field: number;
   readonly #fieldBytes: number;
@@ -137,21 +137,21 @@ class Part {
   readonly #origin: number;
   readonly #membranes: number;
   readonly #states: { view: number; bytes: number }[] = [];
-  readonly #mask: number;
+  readonly #mask: number = 0;
   readonly #synapse: number;
   readonly #start: number;
   readonly #neuron: number;
-  readonly #smooth: number | undefined;
+  readonly #smooth: number | undefined = undefined;
   readonly #readout: { bias: number; synapse: number };
   readonly #score: number;
   readonly #wholeSample: number;
   readonly #scored: boolean;
-  readonly #trace: number;
-  readonly #product: number;
-  readonly #patch: number;
-  readonly #sums: { view: number; bytes: number };
-  readonly #biasBackward: number;
-  readonly #turned: { from: number; to: number };
+  readonly #trace: number = 0;
+  readonly #product: number = 0;
+  readonly #patch: number = 0;
+  readonly #sums: { view: number; bytes: number } = { view: 0, bytes: 0 };
+  readonly #biasBackward: number = 0;
+  readonly #turned: { from: number; to: number } = { from: 0, to: 0 };
 
   constructor(
     context: Context,
@@ -161,26 +161,29 @@ class Part {
     plain: boolean,
     last: boolean,
   ) {
-    const { stem, descriptor, purpose } = context;
     const train = SPIKEGRAD_TRAINING && context.train;
+    const { stem, descriptor, purpose } = context;
     const { plan } = stem;
     const { layout, pooled, geometry } = layer;
     this.#context = context;
     this.#layer = layer;
     this.#index = index;
     this.#dense = layer.kind === "dense";
-    this.#traced = SPIKEGRAD_TRAINING && purpose.learn !== undefined;
+    if (train) this.#traced = purpose.learn !== undefined;
     const rowBytes = layout.rowLength * 4;
     // Patches need no border around the currents.
     const { stride, origin, bytes } =
-      this.#traced && layer.patches
+      train && this.#traced && layer.patches
         ? { stride: rowBytes, origin: 0, bytes: layout.length * 4 }
         : geometry.target;
     this.#field = stem.scratch(bytes);
     this.#fieldBytes = bytes;
     this.#stride = stride;
     this.#origin = plan.shift(this.#field, origin);
-    this.#membranes = purpose.record.membranes ? stem.values(`${layer.name}.membranes`, layout, true) : 0;
+    this.#membranes =
+      SPIKEGRAD_TRAINING && purpose.record.membranes
+        ? stem.values(`${layer.name}.membranes`, layout, true)
+        : 0;
     const state = (n: number) => {
       const view = stem.scratch(n);
       this.#states.push({ view, bytes: n });
@@ -188,7 +191,7 @@ class Part {
     };
     const refractory = state(layout.length * 4);
     const own = state(layout.bitBytes);
-    const filters = this.#traced ? [0, 0] : [state(layout.length * 4), state(layout.length * 4)];
+    const filters = train && this.#traced ? [0, 0] : [state(layout.length * 4), state(layout.length * 4)];
     const pools = layer.window > 1;
     const bits = stem.bits(pooled, purpose.record.spikes);
     if (SPIKEGRAD_TRAINING && bits.address) {
@@ -201,7 +204,7 @@ class Part {
       stem.records.push({ ...port, steps: stem.steps, amplitude: 0 });
     }
     this.activity = stem.activityOf(pooled, bits.view, 0);
-    this.#mask = train && layer.probability > 0 ? stem.scratch(pooled.length * 4) : 0;
+    if (train && layer.probability > 0) this.#mask = stem.scratch(pooled.length * 4);
     const best = pools ? stem.scratch(pooled.length * 4) : 0;
     const argmax = pools && train ? stem.scratch(pooled.length * 4) : 0;
     const rest = (x: number) => ({ f32: 1 - x });
@@ -232,27 +235,28 @@ class Part {
       [Decolle.PooledRowLength]: pooled.rowLength,
       [Decolle.PooledRowWords]: pooled.rowWords,
       [Decolle.Pooled]: best,
-      [Decolle.Argmax]: argmax,
-      [Decolle.PatchRow]: layer.patches?.patchRow ?? 0,
-      [Decolle.PatchColumn]: layer.patches?.patchColumn ?? 0,
       [Decolle.PooledBits]: bits.view,
+      ...(train && {
+        [Decolle.Argmax]: argmax,
+        [Decolle.PatchRow]: layer.patches?.patchRow ?? 0,
+        [Decolle.PatchColumn]: layer.patches?.patchColumn ?? 0,
+      }),
     });
 
     const { from } = layer;
     const { patches } = layer;
     const traces = train ? [state(patches?.bytes ?? from.length * 4), state(from.length * 4)] : [0, 0];
-    this.#trace = train
-      ? plan.record(Trace.Size, {
-          [Trace.Activity]: source,
-          [Trace.P]: plan.shift(traces[0], patches?.origin ?? 0),
-          [Trace.Stride]: patches?.rowBytes ?? from.rowLength * 4,
-          [Trace.Q]: traces[1],
-          [Trace.Alpha]: filter.alpha,
-          [Trace.AlphaRest]: rest(alpha),
-          [Trace.Beta]: filter.beta,
-          [Trace.BetaRest]: rest(beta),
-        })
-      : 0;
+    if (train)
+      this.#trace = plan.record(Trace.Size, {
+        [Trace.Activity]: source,
+        [Trace.P]: plan.shift(traces[0], patches?.origin ?? 0),
+        [Trace.Stride]: patches?.rowBytes ?? from.rowLength * 4,
+        [Trace.Q]: traces[1],
+        [Trace.Alpha]: filter.alpha,
+        [Trace.AlphaRest]: rest(alpha),
+        [Trace.Beta]: filter.beta,
+        [Trace.BetaRest]: rest(beta),
+      });
     this.#wholeSample = !train && this.#dense && plain ? this.#wholeSampleOf(source) : 0;
     this.#start = plan.record(Bias.Size, {
       [Bias.Field]: this.#origin,
@@ -260,7 +264,7 @@ class Part {
       [Bias.Rows]: layout.rows,
       [Bias.RowLength]: layout.rowLength,
       [Bias.Channels]: layout.channels,
-      [Bias.Bias]: this.#traced ? stem.parameter(layer.bias) : 0,
+      ...(train && { [Bias.Bias]: this.#traced ? stem.parameter(layer.bias) : 0 }),
     });
     this.#synapse = stem.fanout(source, geometry, layer.weight, this.#field, 0);
 
@@ -271,21 +275,22 @@ class Part {
       ? stem.values(`${layer.name}.readout`, answer, true)
       : stem.scratch(answer.length * 4);
     // What the readout sees; the surrogate's slope is 10.
-    const smooth = purpose.smooth
-      ? stem.smooth(
-          pooled,
-          {
-            view: pools ? best : this.#origin,
-            stride: pools ? pooled.rowLength * 4 : stride,
-            threshold: 0,
-          },
-          { kind: Derivative.FastSigmoid, slope: 10 },
-          this.#mask,
-        )
-      : undefined;
-    this.#smooth = smooth?.record;
-    const seen =
-      smooth?.activity ?? (this.#mask ? stem.activityOf(pooled, bits.view, this.#mask) : this.activity);
+    const smooth =
+      SPIKEGRAD_TRAINING && purpose.smooth
+        ? stem.smooth(
+            pooled,
+            {
+              view: pools ? best : this.#origin,
+              stride: pools ? pooled.rowLength * 4 : stride,
+              threshold: 0,
+            },
+            { kind: Derivative.FastSigmoid, slope: 10 },
+            this.#mask,
+          )
+        : undefined;
+    if (smooth) this.#smooth = smooth.record;
+    const masked = train && this.#mask ? stem.activityOf(pooled, bits.view, this.#mask) : this.activity;
+    const seen = smooth?.activity ?? masked;
     this.#readout = {
       bias: plan.record(Bias.Size, {
         [Bias.Field]: readout,
@@ -297,12 +302,16 @@ class Part {
       }),
       synapse: stem.fanout(seen, layer.readout.geometry, layer.readout.weight, readout, 0),
     };
-    this.#scored = train || purpose.count || last;
-    const answers = last ? stem.outputs : this.#scored && !train ? stem.answersOf(layer.name) : 0;
-    if (last && purpose.count) stem.answers.set(layer.name, stem.ports.outputs);
+    this.#scored = train || (SPIKEGRAD_TRAINING && purpose.count) || last;
+    const answers = last
+      ? stem.outputs
+      : SPIKEGRAD_TRAINING && this.#scored && !train
+        ? stem.answersOf(layer.name)
+        : 0;
+    if (SPIKEGRAD_TRAINING && last && purpose.count) stem.answers.set(layer.name, stem.ports.outputs);
     const error = train ? stem.scratch(answer.length * 4) : 0;
     const weight = train ? plan.view(plan.take(descriptor.classes * pooled.length * 4)) : 0;
-    this.#turned = { from: stem.parameter(layer.readout.weight), to: weight };
+    if (train) this.#turned = { from: stem.parameter(layer.readout.weight), to: weight };
     const delta = train ? stem.scratch(pooled.length * 4) : 0;
     let means = 0;
     if (kept) {
@@ -318,28 +327,26 @@ class Part {
       [Local.Common]: descriptor.prediction === "mostCommon" ? 1 : 0,
       [Local.Losses]: stem.losses,
       [Local.Labels]: stem.labels,
-      [Local.StepLoss]: train ? stem.scratch(4) : 0,
-      [Local.Error]: error,
-      [Local.Weight]: weight,
-      [Local.Rows]: pooled.rows,
-      [Local.RowLength]: pooled.rowLength,
-      [Local.Pooled]: pools ? best : this.#origin,
-      [Local.PooledStride]: pools ? pooled.rowLength * 4 : stride,
-      [Local.Mask]: this.#mask,
-      [Local.Delta]: delta,
-      [Local.Channels]: pooled.channels,
-      [Local.RealChannels]: pooled.extent.channels,
-      [Local.Regularizer]: { f32: descriptor.regularizer },
-      [Local.Gate]: plan.take(8),
-      [Local.Means]: means,
+      ...(train && {
+        [Local.StepLoss]: stem.scratch(4),
+        [Local.Error]: error,
+        [Local.Weight]: weight,
+        [Local.Rows]: pooled.rows,
+        [Local.RowLength]: pooled.rowLength,
+        [Local.Pooled]: pools ? best : this.#origin,
+        [Local.PooledStride]: pools ? pooled.rowLength * 4 : stride,
+        [Local.Mask]: this.#mask,
+        [Local.Delta]: delta,
+        [Local.Channels]: pooled.channels,
+        [Local.RealChannels]: pooled.extent.channels,
+        [Local.Regularizer]: { f32: descriptor.regularizer },
+        [Local.Gate]: plan.take(8),
+        [Local.Means]: means,
+      }),
     });
     if (answers) this.#states.push({ view: answers, bytes: descriptor.classes * 4 });
 
     // Gradients.
-    this.#product = 0;
-    this.#patch = 0;
-    this.#sums = { view: 0, bytes: 0 };
-    this.#biasBackward = 0;
     if (!train) return;
     this.#biasBackward = plan.record(Bias.Size, {
       [Bias.Field]: delta,
@@ -413,7 +420,7 @@ class Part {
     const { name, pooled, probability } = this.#layer;
     stem.clear(this.#field, this.#fieldBytes);
     for (const { view, bytes } of this.#states) stem.clear(view, bytes);
-    if (this.#mask) stem.dropout(name, pooled, this.#mask, probability, this.#index);
+    if (SPIKEGRAD_TRAINING && this.#mask) stem.dropout(name, pooled, this.#mask, probability, this.#index);
   }
 
   /** Aᵀ, classes outermost. */
@@ -443,7 +450,7 @@ class Part {
       [DecolleDense.Starts]: stem.scratch((DENSE_STEPS + 3) * 4),
       [DecolleDense.Currents]: plan.perRank(DENSE_STEPS * 128),
       [DecolleDense.Outputs]: layout.extent.channels,
-      [DecolleDense.Operations]: purpose.count ? stem.operations : 0,
+      ...(SPIKEGRAD_TRAINING && { [DecolleDense.Operations]: purpose.count ? stem.operations : 0 }),
     });
   }
 
@@ -472,7 +479,6 @@ class Part {
 
   /** Up to δ of every sample. */
   trainStep(): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const { stem, purpose, descriptor } = this.#context;
     const { plan } = stem;
     const each = (body: () => void) => plan.loop(Op.ForShare, [], body);
@@ -505,7 +511,6 @@ class Part {
 
   /** The gradients of a step, when δ of all samples are there. */
   gradients(): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const { plan } = this.#context.stem;
     plan.loop(Op.RankZero, [], () =>
       plan.loop(Op.ForSamples, [], () => plan.emit(Op.BiasBackward, this.#biasBackward)),
@@ -528,7 +533,6 @@ class Part {
 
   /** Where the optimizer steps, the gradients are those of the step alone. */
   #beginGradients(): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const { stem } = this.#context;
     const { bias, layout } = this.#layer;
     stem.clear(stem.gradient(bias), layout.channels * 4);
@@ -537,14 +541,12 @@ class Part {
 
   /** A convolution's sums at 0. */
   clearSums(): void {
-    if (!SPIKEGRAD_TRAINING) return;
     const { view, bytes } = this.#sums;
     if (bytes) this.#context.stem.clear(view, bytes);
   }
 
   /** A convolution's sums become the gradient. */
   endGradients(): void {
-    if (!SPIKEGRAD_TRAINING) return;
     if (this.#patch) this.#context.stem.plan.emit(Op.PatchGradient, this.#patch);
   }
 
@@ -568,7 +570,7 @@ class Part {
 
   #read(): void {
     const { plan } = this.#context.stem;
-    if (this.#smooth) plan.emit(Op.SmoothSpikes, this.#smooth);
+    if (SPIKEGRAD_TRAINING && this.#smooth) plan.emit(Op.SmoothSpikes, this.#smooth);
     plan.emit(Op.BiasForward, this.#readout.bias);
     plan.emit(Op.FanoutForward, this.#readout.synapse);
   }

@@ -14,13 +14,21 @@ import {
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
-import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, Conv2dLayer, LayerDescriptor, Shortcut } from "../layers.ts";
 import { type LossDescriptor, squaredError } from "../losses.ts";
-import { lossFields, meanLoss, ParameterList, pooledLayout, Stem, weightGeometry } from "./common.ts";
+import {
+  lossFields,
+  lossOp,
+  meanLoss,
+  ParameterList,
+  pooledLayout,
+  Stem,
+  UNTRAINED,
+  weightGeometry,
+} from "./common.ts";
 import { flatten } from "./flatten.ts";
 import { type LeeDescriptor, lee } from "./lee.ts";
-import type { Bindings, LayerInfo, Method, Model, Ports, Purpose } from "./method.ts";
+import type { Bindings, LayerInfo, MaskInfo, Method, Model, Ports, Purpose } from "./method.ts";
 
 type Synapse =
   | { kind: "fanout"; geometry: FanoutGeometry; parameter: number }
@@ -54,7 +62,7 @@ function expand(layers: readonly LayerDescriptor[], descriptor: LeeDescriptor): 
   );
 }
 
-const heNormal = (fanIn: number) => initialOf({ kind: "heNormal" }, fanIn);
+const START = { kind: "heNormal" } as const;
 
 function buildStages(input: Extent, layers: readonly CanonicalLayer[], descriptor: LeeDescriptor) {
   const stages: Stage[] = [];
@@ -114,7 +122,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
     if (readout && layer.kind !== "dense")
       throw new ArgumentError(`layers[${i}]`, "readout", "a dense layer as the last one");
     const { layout, geometry, shape } = weightGeometry(from, layer, argument);
-    const parameter = parameters.weight(`${name}.weight`, shape, geometry, heNormal);
+    const parameter = parameters.weight(`${name}.weight`, shape, geometry, START);
     const synapses: Stage["synapses"] = [{ from: at, synapse: { kind: "fanout", geometry, parameter } }];
     if (layer.kind === "conv2d" && layer.shortcut) {
       const target = { name, layout, field: geometry.target };
@@ -170,7 +178,7 @@ function shortcut(
       `${target.name}.shortcut.weight`,
       [to.channels, channels, 1, 1],
       geometry,
-      heNormal,
+      START,
     );
     return { from: source, synapse: { kind: "fanout", geometry, parameter } };
   }
@@ -234,9 +242,8 @@ function lower(
     }
     const membranes =
       SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.values(`${name}.membranes`, layout, true) : 0;
-    const traced = train && !pool && !stage.readout;
-    const filtered = traced ? plan.perRank(bytes) : 0;
-    const total = traced ? plan.perRank(bytes) : 0;
+    const filtered = train && !pool && !stage.readout ? plan.perRank(bytes) : 0;
+    const total = train && filtered ? plan.perRank(bytes) : 0;
     const delivered = train && !stage.readout ? plan.perRank(bytes) : 0;
     const activity = bits ? stem.activityOf(layout, bits.view, amplitude) : 0;
     const stride = pool ? layout.rowLength * 4 : field.stride;
@@ -282,16 +289,6 @@ function lower(
     });
 
   const synapses = parts.map(synapsesOf);
-  /** The route record of the pool that alone listens to a layer: its G need not be delivered. */
-  const pooledBy = (part: Part): number => {
-    if (!SPIKEGRAD_TRAINING) return 0;
-    if (part.pool) return 0;
-    const listeners = parts.flatMap((to) =>
-      synapses[to.i].filter(({ source }) => source === part.i).map((s) => ({ to, ...s })),
-    );
-    return listeners.length === 1 && listeners[0].to.pool ? listeners[0].backward : 0;
-  };
-
   const neuronOf = (part: Part) => {
     const { stage } = part;
     const { layout } = stage;
@@ -303,11 +300,7 @@ function lower(
         [Output.Leak]: leak,
         [Output.Scale]: { f32: 1 / (stage.threshold * encoder.steps) },
         [Output.Outputs]: stem.outputs,
-        [Output.Losses]: stem.losses,
-        [Output.Labels]: stem.labels,
-        [Output.Delta]: train ? part.membrane : 0,
-        [Output.Given]: stem.given,
-        ...lossFields(loss, "sum", classes),
+        ...(SPIKEGRAD_TRAINING && lossFields(stem, loss, "sum", train ? part.membrane : 0)),
       });
       return { neuron, backward: 0 };
     }
@@ -317,7 +310,7 @@ function lower(
       [Lee.RowWords]: layout.rowWords,
       [Lee.Stride]: part.stride,
       [Lee.Bits]: part.bits?.view ?? 0,
-      [Lee.Delivered]: part.delivered,
+      ...(train && { [Lee.Delivered]: part.delivered }),
     };
     const neuron = plan.record(Lee.Size, {
       ...rows,
@@ -325,15 +318,17 @@ function lower(
       [Lee.Spikes]: stem.counter(part.i + 1),
       [Lee.Threshold]: { f32: stage.threshold },
       [Lee.Leak]: leak,
-      [Lee.LogLeak]: { f32: SPIKEGRAD_TRAINING ? bindings.ln(descriptor.leak) : 0 },
-      [Lee.Amplitude]: part.amplitude,
-      [Lee.Filtered]: part.filtered,
-      [Lee.Total]: part.total,
-      [Lee.Decay]: decay,
       [Lee.Delta]: part.pool ? part.sums : part.origin,
       [Lee.Scale]: { f32: part.scale },
-      [Lee.Route]: train ? pooledBy(part) : 0,
-      [Lee.Trace]: part.pool ? part.membranes : 0,
+      ...(SPIKEGRAD_TRAINING && { [Lee.Trace]: part.pool ? part.membranes : 0 }),
+      ...(train && {
+        [Lee.LogLeak]: { f32: bindings.ln(descriptor.leak) },
+        [Lee.Amplitude]: part.amplitude,
+        [Lee.Filtered]: part.filtered,
+        [Lee.Total]: part.total,
+        [Lee.Decay]: decay,
+        [Lee.Route]: pooledBy(parts, synapses, part),
+      }),
     });
     // A pool's deltas live where its membranes were, and take no factor.
     const backward =
@@ -352,7 +347,7 @@ function lower(
         plan.emit(Op.CountOperations, forward, stem.operations);
     }
     // A pool has its u only as it compares, and keeps it itself.
-    if (part.membranes && !part.pool) {
+    if (SPIKEGRAD_TRAINING && part.membranes && !part.pool) {
       const rowBytes = layout.rowLength * 4;
       plan.emit(Op.Copy, part.membranes, part.origin, layout.rows, rowBytes, rowBytes, part.stride);
     }
@@ -367,7 +362,7 @@ function lower(
         stem.clear(part.membrane, part.membraneBytes);
         if (part.sums) stem.clear(part.sums, part.bytes);
       }
-      if (part.filtered) {
+      if (train && part.filtered) {
         stem.clear(part.filtered, part.bytes);
         stem.clear(part.total, part.bytes);
       }
@@ -375,17 +370,19 @@ function lower(
         stem.dropout(name, layout, part.amplitude, probability, part.i);
       plan.loop(Op.ForSteps, [steps, 1], () => forwardStep(part));
     }
-    const lossOp = loss.kind === "squaredError" ? Op.SquaredError : Op.CrossEntropy;
-    plan.emit(purpose.given ? Op.GivenGradient : lossOp, records[records.length - 1].neuron);
+    plan.emit(lossOp(loss, purpose), records[records.length - 1].neuron);
   };
 
+  if (!train) {
+    stem.forEachSample(forward);
+    return stem.ports;
+  }
   const backwardStep = () => {
-    if (!SPIKEGRAD_TRAINING) return;
     const delivered = new Set<number>();
     for (let i = parts.length - 1; i >= 0; i--) {
       if (!parts[i].stage.readout) plan.emit(Op.LeeBackward, records[i].backward);
       for (const { source, synapse, backward } of records[i].synapses) {
-        if (source >= 0 && pooledBy(parts[source])) continue;
+        if (source >= 0 && pooledBy(parts, synapses, parts[source])) continue;
         let flags = synapse.kind === "fanout" ? BackwardFlags.Weight : 0;
         if (source >= 0) {
           flags |= BackwardFlags.Deliver;
@@ -404,7 +401,6 @@ function lower(
 
   stem.forEachSample(() => {
     forward();
-    if (!train) return;
     for (const part of parts) {
       if (part.filtered) plan.emit(Op.LeeFactor, records[part.i].neuron);
       if (!part.stage.readout) stem.clear(part.membrane, part.membraneBytes);
@@ -412,6 +408,19 @@ function lower(
     plan.loop(Op.ForSteps, [steps, 0], backwardStep);
   });
   return stem.ports;
+}
+
+/** The route record of the pool that alone listens to a layer: its G need not be delivered. */
+function pooledBy<P extends { readonly i: number; readonly pool: boolean }>(
+  parts: readonly P[],
+  synapses: readonly (readonly { readonly source: number; readonly backward: number }[])[],
+  part: P,
+): number {
+  if (part.pool) return 0;
+  const listeners = parts.flatMap((to) =>
+    synapses[to.i].filter(({ source }) => source === part.i).map(({ backward }) => ({ to, backward })),
+  );
+  return listeners.length === 1 && listeners[0].to.pool ? listeners[0].backward : 0;
 }
 
 /** Table of leak^(T - 1 - t), repeated multiplication in f64, one rounding to f32; its view. */
@@ -425,13 +434,26 @@ function leakPowers(plan: Plan, leak: number, steps: number): number {
   return plan.view(plan.table(new Uint32Array(table.buffer)), { step: 4 });
 }
 
+function operationsOf({ synapses }: Stage): number {
+  return synapses.reduce(
+    (sum, { synapse }) => sum + (synapse.kind === "fanout" ? synapse.geometry.operations : 0),
+    0,
+  );
+}
+
+function masksOf(stages: readonly Stage[]): MaskInfo[] {
+  return stages
+    .filter((stage) => stage.probability > 0)
+    .map(({ name, layout: { extent } }) => ({ name, extent }));
+}
+
 /** `lee`, as the library sees it. */
 export const leeMethod: Method<LeeDescriptor> = {
   kind: "lee",
   core,
   loss: squaredError(),
   check: ({ kind: _, ...rest }) => lee(rest),
-  expand,
+  expand: SPIKEGRAD_TRAINING ? expand : flatten,
   model(input, layers, descriptor, encoder, loss): Model {
     const { stages, specs } = buildStages(input, layers, descriptor);
     const layout = new Layout(input, false);
@@ -441,19 +463,13 @@ export const leeMethod: Method<LeeDescriptor> = {
         kind: stage.kind,
         extent: stage.layout.extent,
         spiking: !stage.readout,
-        operations: stage.synapses.reduce(
-          (sum, { synapse }) => sum + (synapse.kind === "fanout" ? synapse.geometry.operations : 0),
-          0,
-        ),
+        operations: SPIKEGRAD_TRAINING ? operationsOf(stage) : 0,
       }),
     );
     return {
       parameters: specs,
       layers: infos,
-      masks: stages
-        .filter((stage) => stage.probability > 0)
-        .map(({ name, layout: { extent } }) => ({ name, extent })),
-      meanLoss: meanLoss(loss, "sum"),
+      ...(SPIKEGRAD_TRAINING ? { masks: masksOf(stages), meanLoss: meanLoss(loss, "sum") } : UNTRAINED),
       input,
       classes: stages[stages.length - 1].layout.extent.channels,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,

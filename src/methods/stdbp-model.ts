@@ -1,10 +1,9 @@
 import core from "../../dist/stdbp.wasm?method";
 import { convolved, type Extent, Layout } from "../core/geometry.ts";
 import { ArgumentError } from "../errors.ts";
-import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 import { crossEntropy, type LossDescriptor } from "../losses.ts";
-import { describeExtent, meanLoss, ParameterList } from "./common.ts";
+import { describeExtent, meanLoss, ParameterList, UNTRAINED } from "./common.ts";
 import { flatten } from "./flatten.ts";
 import type { LayerInfo, Method, Model } from "./method.ts";
 import { type StdbpDescriptor, stdbp } from "./stdbp.ts";
@@ -102,7 +101,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
       shape = [layer.out, channels, kernel, kernel];
       synapse = convSynapse(from, extent, kernel, stride, padding);
     }
-    const parameter = parameters.weight(`${name}.weight`, shape, synapse, initial);
+    const parameter = parameters.weight(`${name}.weight`, shape, synapse, START);
     const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
     const nudge =
       descriptor.silentNudge > 0
@@ -124,7 +123,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], descripto
   return { stages, specs: parameters.specs };
 }
 
-const initial = (fanIn: number) => initialOf({ kind: "scaledNormal", mean: 0.1, deviation: 0.7 }, fanIn);
+const START = { kind: "scaledNormal", mean: 0.1, deviation: 0.7 } as const;
 
 /** `stdbp`, as the library sees it. */
 export const stdbpMethod: Method<StdbpDescriptor> = {
@@ -133,7 +132,7 @@ export const stdbpMethod: Method<StdbpDescriptor> = {
   loss: crossEntropy(),
   continuous: true,
   check: ({ kind: _, ...rest }) => stdbp(rest),
-  expand,
+  expand: SPIKEGRAD_TRAINING ? expand : flatten,
   model(input, layers, descriptor, encoder, loss: LossDescriptor): Model {
     if (loss.kind !== "crossEntropy")
       throw new ArgumentError("loss", loss.kind, "crossEntropy(): of softmax(-t / temperature)");
@@ -145,27 +144,36 @@ export const stdbpMethod: Method<StdbpDescriptor> = {
         kind: stage.kind,
         extent: stage.layout.extent,
         spiking: true,
-        operations: stage.kind === "earliestPool2d" ? 0 : stage.synapse.reach * stage.layout.extent.channels,
+        operations:
+          !SPIKEGRAD_TRAINING || stage.kind === "earliestPool2d"
+            ? 0
+            : stage.synapse.reach * stage.layout.extent.channels,
       }),
     );
     return {
       parameters: specs,
       layers: infos,
-      masks: [],
       input,
       classes: stages[stages.length - 1].layout.extent.channels,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
       earliest: true,
-      meanLoss: meanLoss(loss, "mean"),
-      // Guards and stand-ins change the gradient, not the loss.
-      exact:
-        descriptor.inverseBound || descriptor.gradientLimit || descriptor.silentDelay ? undefined : "loss",
       // Panels of weights take all samples in turn, and add up their gradients themselves.
       blocks: 1,
       // A dense network's weights are fetched once for so many samples; a convolution's stay in cache, and each takes long.
       together: stages.some(({ kind }) => kind === "conv2d") ? 16 : 64,
-      // A nudge changes weights beside the optimizer, so the program takes both steps.
-      online: descriptor.silentNudge > 0,
+      ...(SPIKEGRAD_TRAINING
+        ? {
+            masks: [],
+            meanLoss: meanLoss(loss, "mean"),
+            // Guards and stand-ins change the gradient, not the loss.
+            exact:
+              descriptor.inverseBound || descriptor.gradientLimit || descriptor.silentDelay
+                ? undefined
+                : ("loss" as const),
+            // A nudge changes weights beside the optimizer, so the program takes both steps.
+            online: descriptor.silentNudge > 0,
+          }
+        : UNTRAINED),
       lower: (plan, purpose, bindings) =>
         lowerStdbp(stages, layout, descriptor, encoder, loss, plan, purpose, bindings),
     };

@@ -146,7 +146,7 @@ export function lowerStdbp(
   const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
   const classes = stages[stages.length - 1].layout.extent.channels;
   const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length + 1, "batch");
-  const perSample = (layout: Layout, needed = true) => (needed ? stem.scratch(layout.length * 4) : 0);
+  const perSample = (layout: Layout) => stem.scratch(layout.length * 4);
 
   interface Part {
     readonly stage: Stage;
@@ -165,14 +165,10 @@ export function lowerStdbp(
     return {
       stage,
       times: perSample(layout),
-      delivered: perSample(layout, train),
+      delivered: train ? perSample(layout) : 0,
       spikes: stem.counter(i + 1),
     };
   });
-  const weightOf = (parameter: number) => plan.view(bindings.parameters[parameter]);
-  const gradientOf = (parameter: number) =>
-    train ? plan.view(bindings.gradients + bindings.gradientOffsets[parameter]) : 0;
-
   const layers = parts.map((part, i) => {
     const { stage, times, delivered, spikes } = part;
     const before = parts[i - 1] ?? source;
@@ -188,11 +184,13 @@ export function lowerStdbp(
         [Earliest.Window]: stage.window,
         [Earliest.Times]: before.times,
         [Earliest.Out]: times,
-        [Earliest.Chosen]: perSample(layout, train),
-        [Earliest.Delivered]: delivered,
-        [Earliest.SourceDelivered]: before.delivered,
-        [Earliest.SourceBytes]: from.length * 4,
         [Earliest.Spikes]: spikes,
+        ...(train && {
+          [Earliest.Chosen]: perSample(layout),
+          [Earliest.Delivered]: delivered,
+          [Earliest.SourceDelivered]: before.delivered,
+          [Earliest.SourceBytes]: from.length * 4,
+        }),
       });
       return { part, before, record, sort: 0, list: 0, inverses: 0, counts: 0 };
     }
@@ -219,58 +217,61 @@ export function lowerStdbp(
         })
       : 0;
     const lanesBytes = from.length * 16;
-    const lanes = !before.delivered ? 0 : conv ? plan.perRank(lanesBytes) : stem.scratch(lanesBytes);
-    const inverses = perSample(layout, train);
-    const counts = perSample(layout, train);
+    const inverses = train ? perSample(layout) : 0;
+    const counts = train ? perSample(layout) : 0;
     const record = plan.record(Stdbp.Size, {
       [Stdbp.Neurons]: layout.extent.channels,
       [Stdbp.PanelBytes]: synapse.panelBytes,
       [Stdbp.Conv]: dealt,
       [Stdbp.List]: list,
-      [Stdbp.Weight]: weightOf(parameter),
-      [Stdbp.Gradient]: gradientOf(parameter),
+      [Stdbp.Weight]: stem.parameter(parameter),
       [Stdbp.Threshold]: { f32: threshold },
-      [Stdbp.Bound]: { f32: descriptor.inverseBound || LARGEST },
-      [Stdbp.Limit]: { f32: descriptor.gradientLimit || LARGEST },
       [Stdbp.Times]: times,
-      [Stdbp.Inverses]: inverses,
-      [Stdbp.Counts]: counts,
-      [Stdbp.Delivered]: delivered,
       [Stdbp.Sources]: from.length,
-      [Stdbp.Lanes]: lanes,
-      [Stdbp.SourceDelivered]: before.delivered,
       [Stdbp.Spikes]: spikes,
-      [Stdbp.Operations]: purpose.count ? stem.operations : 0,
       [Stdbp.Scratch]: plan.perRank(128),
+      ...(SPIKEGRAD_TRAINING && { [Stdbp.Operations]: purpose.count ? stem.operations : 0 }),
+      ...(train && {
+        [Stdbp.Gradient]: gradientOf(stem, parameter),
+        [Stdbp.Bound]: { f32: descriptor.inverseBound || LARGEST },
+        [Stdbp.Limit]: { f32: descriptor.gradientLimit || LARGEST },
+        [Stdbp.Inverses]: inverses,
+        [Stdbp.Counts]: counts,
+        [Stdbp.Delivered]: delivered,
+        [Stdbp.Lanes]: !before.delivered ? 0 : conv ? plan.perRank(lanesBytes) : stem.scratch(lanesBytes),
+        [Stdbp.SourceDelivered]: before.delivered,
+      }),
     });
     return { part, before, record, sort, list, inverses, counts };
   });
 
   const last = layers[layers.length - 1];
-  const mean = meanLoss(loss, "mean") ? 1 : 0;
   const answer = plan.record(TimesLoss.Size, {
     [TimesLoss.Classes]: classes,
     [TimesLoss.Times]: last.part.times,
     [TimesLoss.Outputs]: stem.outputs,
-    [TimesLoss.Losses]: stem.losses,
-    [TimesLoss.Labels]: stem.labels,
-    [TimesLoss.Delivered]: last.part.delivered,
-    [TimesLoss.Given]: stem.given,
-    [TimesLoss.Temperature]: { f32: descriptor.temperature },
-    [TimesLoss.Delay]: { f32: descriptor.silentDelay * descriptor.temperature },
-    [TimesLoss.Nudge]: { f32: descriptor.labelNudge },
-    [TimesLoss.Inverses]: last.inverses,
-    [TimesLoss.Counts]: last.counts,
-    [TimesLoss.List]: last.list,
-    [TimesLoss.Mean]: mean,
+    ...(SPIKEGRAD_TRAINING && {
+      [TimesLoss.Losses]: stem.losses,
+      [TimesLoss.Labels]: stem.labels,
+      [TimesLoss.Delivered]: last.part.delivered,
+      [TimesLoss.Given]: stem.given,
+      [TimesLoss.Temperature]: { f32: descriptor.temperature },
+      [TimesLoss.Delay]: { f32: descriptor.silentDelay * descriptor.temperature },
+      [TimesLoss.Nudge]: { f32: descriptor.labelNudge },
+      [TimesLoss.Inverses]: last.inverses,
+      [TimesLoss.Counts]: last.counts,
+      [TimesLoss.List]: last.list,
+      [TimesLoss.Mean]: meanOf(loss),
+    }),
   });
-  const kept = purpose.record.spikeTimes
-    ? parts.map(({ stage, times }) => ({
-        to: stem.values(`${stage.name}.spikeTimes`, stage.layout, false),
-        times,
-        bytes: stage.layout.length * 4,
-      }))
-    : [];
+  const kept =
+    SPIKEGRAD_TRAINING && purpose.record.spikeTimes
+      ? parts.map(({ stage, times }) => ({
+          to: stem.values(`${stage.name}.spikeTimes`, stage.layout, false),
+          times,
+          bytes: stage.layout.length * 4,
+        }))
+      : [];
 
   // Ranks share out the samples of a batch that trains, of inference they take blocks.
   const eachSample = (body: () => void) => plan.loop(train ? Op.ForShare : Op.ForSamples, [], body);
@@ -284,7 +285,8 @@ export function lowerStdbp(
       }
     }
     eachSample(() => {
-      for (const { to, times, bytes } of kept) plan.emit(Op.Copy, to, times, 1, bytes, bytes, bytes);
+      if (SPIKEGRAD_TRAINING)
+        for (const { to, times, bytes } of kept) plan.emit(Op.Copy, to, times, 1, bytes, bytes, bytes);
       plan.emit(Op.TimesLoss, answer, purpose.given ? 1 : 0);
     });
   };
@@ -307,46 +309,61 @@ export function lowerStdbp(
   if (!descriptor.weightSumPenalty && !purpose.learn) return stem.ports;
   plan.barrier();
   plan.loop(Op.RankZero, [], () => {
-    for (const { part } of layers) penalize(part.stage);
+    for (const { part } of layers) penalize(stem, part.stage, descriptor, loss);
   });
   if (!purpose.learn) return stem.ports;
   plan.barrier();
   purpose.learn(plan);
   plan.barrier();
   plan.loop(Op.RankZero, [], () => {
-    for (const { part } of layers) nudge(part.stage, part.times);
+    for (const { part } of layers) nudge(stem, part.stage, part.times, descriptor);
   });
   return stem.ports;
+}
 
-  function penalize(stage: Stage): void {
-    if (stage.kind === "earliestPool2d" || !descriptor.weightSumPenalty || purpose.given) return;
-    const neurons = stage.layout.extent.channels;
-    const record = plan.record(WeightSum.Size, {
-      [WeightSum.Neurons]: neurons,
-      [WeightSum.PanelBytes]: stage.synapse.panelBytes,
-      [WeightSum.Weight]: weightOf(stage.parameter),
-      [WeightSum.Gradient]: gradientOf(stage.parameter),
-      [WeightSum.Threshold]: { f32: stage.threshold },
-      [WeightSum.Scale]: { f32: descriptor.weightSumPenalty / neurons },
-      [WeightSum.Losses]: stem.losses,
-      [WeightSum.Mean]: mean,
-    });
-    plan.emit(Op.WeightSumPenalty, record);
-  }
+/** Whether a loss is averaged over the batch, for the core. */
+function meanOf(loss: LossDescriptor): number {
+  return meanLoss(loss, "mean") ? 1 : 0;
+}
 
-  function nudge(stage: Stage, times: number): void {
-    if (stage.kind === "earliestPool2d" || stage.nudge < 0) return;
-    const record = plan.record(Nudge.Size, {
-      [Nudge.Neurons]: stage.layout.extent.channels,
-      [Nudge.PanelBytes]: stage.synapse.panelBytes,
-      [Nudge.Weight]: weightOf(stage.parameter),
-      [Nudge.State]: weightOf(stage.nudge),
-      [Nudge.Times]: times,
-      [Nudge.Length]: size({ ...stage.layout.extent, channels: stage.layout.channels }),
-      [Nudge.Amount]: { f32: descriptor.silentNudge },
-      [Nudge.Most]: { f32: stage.threshold },
-      [Nudge.Losses]: stem.losses,
-    });
-    plan.emit(Op.NudgeSilent, record);
-  }
+/** View of a parameter's gradient. */
+function gradientOf({ plan, bindings }: Stem, parameter: number): number {
+  return plan.view(bindings.gradients + bindings.gradientOffsets[parameter]);
+}
+
+function penalize(
+  stem: Stem,
+  stage: Stage,
+  { weightSumPenalty }: StdbpDescriptor,
+  loss: LossDescriptor,
+): void {
+  if (stage.kind === "earliestPool2d" || !weightSumPenalty || stem.purpose.given) return;
+  const neurons = stage.layout.extent.channels;
+  const record = stem.plan.record(WeightSum.Size, {
+    [WeightSum.Neurons]: neurons,
+    [WeightSum.PanelBytes]: stage.synapse.panelBytes,
+    [WeightSum.Weight]: stem.parameter(stage.parameter),
+    [WeightSum.Gradient]: gradientOf(stem, stage.parameter),
+    [WeightSum.Threshold]: { f32: stage.threshold },
+    [WeightSum.Scale]: { f32: weightSumPenalty / neurons },
+    [WeightSum.Losses]: stem.losses,
+    [WeightSum.Mean]: meanOf(loss),
+  });
+  stem.plan.emit(Op.WeightSumPenalty, record);
+}
+
+function nudge(stem: Stem, stage: Stage, times: number, { silentNudge }: StdbpDescriptor): void {
+  if (stage.kind === "earliestPool2d" || stage.nudge < 0) return;
+  const record = stem.plan.record(Nudge.Size, {
+    [Nudge.Neurons]: stage.layout.extent.channels,
+    [Nudge.PanelBytes]: stage.synapse.panelBytes,
+    [Nudge.Weight]: stem.parameter(stage.parameter),
+    [Nudge.State]: stem.parameter(stage.nudge),
+    [Nudge.Times]: times,
+    [Nudge.Length]: size({ ...stage.layout.extent, channels: stage.layout.channels }),
+    [Nudge.Amount]: { f32: silentNudge },
+    [Nudge.Most]: { f32: stage.threshold },
+    [Nudge.Losses]: stem.losses,
+  });
+  stem.plan.emit(Op.NudgeSilent, record);
 }

@@ -2,10 +2,9 @@ import core from "../../dist/surrogate.wasm?method";
 import { denseGeometry, type Extent, type FanoutGeometry, Layout } from "../core/geometry.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
-import { initialOf } from "../initializers.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
 import { crossEntropy } from "../losses.ts";
-import { meanLoss, ParameterList, pooledLayout, weightGeometry } from "./common.ts";
+import { meanLoss, ParameterList, pooledLayout, UNTRAINED, weightGeometry } from "./common.ts";
 import { flatten } from "./flatten.ts";
 import type { LayerInfo, Method, Model } from "./method.ts";
 import { type SurrogateDescriptor, surrogate } from "./surrogate.ts";
@@ -40,7 +39,7 @@ function isPool(layer: CanonicalLayer | undefined) {
   return layer?.kind === "avgPool2d" || layer?.kind === "maxPool2d";
 }
 
-const uniform = (fanIn: number) => initialOf({ kind: "torchUniform" }, fanIn);
+const START = { kind: "torchUniform" } as const;
 
 function buildStages(
   input: Extent,
@@ -116,11 +115,11 @@ function buildStages(
       kind: layer.kind,
       layout,
       geometry,
-      weight: parameters.weight(`${weightName}.weight`, shape, geometry, uniform, { whole }),
-      bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, uniform(fanIn), { whole }),
+      weight: parameters.weight(`${weightName}.weight`, shape, geometry, START, { whole }),
+      bias: parameters.vector(`${weightName}.bias`, layer.out, fanIn, START, { whole }),
       recurrent: recurrent
         ? own(layout, (g) =>
-            parameters.weight(`${weightName}.recurrent.weight`, [layer.out, layer.out], g, uniform),
+            parameters.weight(`${weightName}.recurrent.weight`, [layer.out, layer.out], g, START),
           )
         : undefined,
       pool,
@@ -157,7 +156,7 @@ export const surrogateMethod: Method<SurrogateDescriptor> = {
   learnsNeurons: true,
   sources: ["rate", "membrane"],
   check: ({ kind: _, ...rest }) => surrogate(rest),
-  expand,
+  expand: SPIKEGRAD_TRAINING ? expand : flatten,
   model(input, layers, descriptor, encoder, loss): Model {
     const { stages, specs } = buildStages(input, layers, descriptor, encoder);
     if (stages[stages.length - 1].recurrent && loss.on !== "rate") {
@@ -173,18 +172,24 @@ export const surrogateMethod: Method<SurrogateDescriptor> = {
           kind: stage.kind,
           extent: stage.neurons.extent,
           spiking: true,
-          operations: stage.geometry.operations + (stage.recurrent?.geometry.operations ?? 0),
+          operations: SPIKEGRAD_TRAINING
+            ? stage.geometry.operations + (stage.recurrent?.geometry.operations ?? 0)
+            : 0,
         }),
       ),
-      masks: stages
-        .filter((stage) => stage.probability > 0)
-        .map((stage) => ({ name: stage.name, extent: stage.neurons.extent })),
+      ...(SPIKEGRAD_TRAINING
+        ? {
+            masks: stages
+              .filter((stage) => stage.probability > 0)
+              .map((stage) => ({ name: stage.name, extent: stage.neurons.extent })),
+            meanLoss: meanLoss(loss, "mean"),
+            // A rate counts spikes of the last layer, which have no derivative.
+            exact: loss.on === "rate" ? undefined : ("smooth" as const),
+          }
+        : UNTRAINED),
       input,
       classes: stages[stages.length - 1].neurons.extent.channels,
       inputIndex: input.channels > 1 && input.height * input.width > 1 ? layout.positions() : undefined,
-      meanLoss: meanLoss(loss, "mean"),
-      // A rate counts spikes of the last layer, which have no derivative.
-      exact: loss.on === "rate" ? undefined : "smooth",
       lower: (plan, purpose, bindings) =>
         lowerSurrogate({ stages, input: layout, descriptor, encoder, loss }, plan, purpose, bindings),
     };

@@ -61,6 +61,22 @@ function derivativeOf({ derivative, slope }: SurrogateDescriptor): {
   return { kind: derivative === "boxcar" ? Derivative.Boxcar : Derivative.FastSigmoid, a: slope, b: 1 };
 }
 
+/** Derivative and slope of its primitive. */
+function slopeOf(descriptor: SurrogateDescriptor): { kind: Derivative; slope: number } {
+  const { kind, a } = derivativeOf(descriptor);
+  return { kind, slope: a };
+}
+
+/** Fields of a neuron record for the derivative; `one`: the neuron's membrane itself is read. */
+function derivativeFields(descriptor: SurrogateDescriptor, one: boolean) {
+  const { kind, a, b } = derivativeOf(descriptor);
+  return {
+    [Surrogate.Derivative]: one ? Derivative.One : kind,
+    [Surrogate.Slope]: { f32: a },
+    [Surrogate.Height]: { f32: b },
+  };
+}
+
 /**
  * The program: forward layer by layer, each all its steps, keeping bits and u; backward likewise from the last layer, so that
  * all G of a dense layer are one product. What is constant over the steps of direct input is computed once.
@@ -79,8 +95,6 @@ export function lowerSurrogate(
   const { steps } = stem;
   const onRate = loss.on === "rate";
   const synaptic = descriptor.synapticDecay !== undefined;
-  const { kind, a, b } = derivativeOf(descriptor);
-
   /** Memory of the rank's, one piece of `bytes` a step. */
   const everyStep = (bytes: number, more = 0) => plan.perRank(bytes * (steps + more), { step: bytes });
   /** Memory of each sample of the batch. */
@@ -117,7 +131,7 @@ export function lowerSurrogate(
         amplitude = plan.view(amplitudes, { sample: bytes });
       } else amplitude = plan.perRank(bytes);
     }
-    if (bits.address) {
+    if (SPIKEGRAD_TRAINING && bits.address) {
       stem.records.push({
         name: `${name}.spikes`,
         address: bits.address,
@@ -127,7 +141,8 @@ export function lowerSurrogate(
         amplitude: amplitudes,
       });
     }
-    const membranes = purpose.record.membranes ? stem.values(`${name}.membranes`, neurons, true) : 0;
+    const membranes =
+      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.values(`${name}.membranes`, neurons, true) : 0;
 
     // Backward. D of a pool's field or of a convolution is held for one step, D of a dense layer for all.
     const delivered = train ? everyStep(bytes) : 0;
@@ -157,21 +172,21 @@ export function lowerSurrogate(
       [Surrogate.Decay]: { f32: descriptor.decay },
       [Surrogate.SynapticDecay]: { f32: descriptor.synapticDecay ?? 0 },
       [Surrogate.ResetToZero]: descriptor.reset === "zero" ? 1 : 0,
-      [Surrogate.Derivative]: i === last && !onRate ? Derivative.One : kind,
-      [Surrogate.Slope]: { f32: a },
-      [Surrogate.Height]: { f32: b },
-      [Surrogate.Delivered]: delivered,
-      [Surrogate.Carried]: carried,
-      [Surrogate.Trace]: deltaTrace,
-      [Surrogate.Delta]: once && !stage.recurrent ? 0 : pool ? pooledDelta : deltaOrigin,
-      [Surrogate.DeltaStride]: pool ? neurons.rowLength * 4 : target.stride,
-      [Surrogate.Sum]: sum,
-      [Surrogate.Amplitude]: amplitude,
       [Surrogate.LearnedDecay]: learned(stage.learnedDecay),
       [Surrogate.LearnedThreshold]: learned(stage.learnedThreshold),
-      [Surrogate.DecayGradient]: stage.learnedDecay === undefined ? 0 : stem.gradient(stage.learnedDecay),
-      [Surrogate.ThresholdGradient]:
-        stage.learnedThreshold === undefined ? 0 : stem.gradient(stage.learnedThreshold),
+      ...(train && {
+        ...derivativeFields(descriptor, i === last && !onRate),
+        [Surrogate.Delivered]: delivered,
+        [Surrogate.Carried]: carried,
+        [Surrogate.Trace]: deltaTrace,
+        [Surrogate.Delta]: once && !stage.recurrent ? 0 : pool ? pooledDelta : deltaOrigin,
+        [Surrogate.DeltaStride]: pool ? neurons.rowLength * 4 : target.stride,
+        [Surrogate.Sum]: sum,
+        [Surrogate.Amplitude]: amplitude,
+        [Surrogate.DecayGradient]: stage.learnedDecay === undefined ? 0 : stem.gradient(stage.learnedDecay),
+        [Surrogate.ThresholdGradient]:
+          stage.learnedThreshold === undefined ? 0 : stem.gradient(stage.learnedThreshold),
+      }),
     });
     const pooling = (from: number) =>
       pool
@@ -184,10 +199,12 @@ export function lowerSurrogate(
             [FieldPool.Columns]: neurons.extent.width,
             [FieldPool.Scale]: { f32: pool.average ? 1 / (pool.window * pool.window) : 0 },
             [FieldPool.To]: pooled,
-            [FieldPool.Index]: index,
-            [FieldPool.Pooled]: from,
-            [FieldPool.Delta]: deltaOrigin,
-            [FieldPool.DeltaStride]: target.stride,
+            ...(train && {
+              [FieldPool.Index]: index,
+              [FieldPool.Pooled]: from,
+              [FieldPool.Delta]: deltaOrigin,
+              [FieldPool.DeltaStride]: target.stride,
+            }),
           })
         : 0;
     const bias = plan.record(Bias.Size, {
@@ -210,7 +227,7 @@ export function lowerSurrogate(
           })
         : 0;
     const smooth =
-      purpose.smooth && i < last
+      SPIKEGRAD_TRAINING && purpose.smooth && i < last
         ? stem.smooth(
             neurons,
             {
@@ -219,7 +236,7 @@ export function lowerSurrogate(
               threshold: stage.threshold,
               learned: learned(stage.learnedThreshold),
             },
-            { kind, slope: a },
+            slopeOf(descriptor),
             amplitude,
           )
         : undefined;
@@ -308,13 +325,8 @@ export function lowerSurrogate(
 
   const readout = parts[last];
   const total = plan.perRank(readout.bytes);
-  const { scale, mean } = lossScale(loss, "mean", classes);
   const stepLoss = plan.record(StepLoss.Size, {
-    [StepLoss.Kind]: purpose.given
-      ? StepLossKind.Given
-      : loss.kind === "crossEntropy"
-        ? StepLossKind.CrossEntropy
-        : StepLossKind.SquaredError,
+    [StepLoss.Kind]: StepLossKind.Given,
     [StepLoss.OnRate]: onRate ? 1 : 0,
     [StepLoss.Steps]: steps,
     [StepLoss.Classes]: classes,
@@ -322,12 +334,8 @@ export function lowerSurrogate(
     [StepLoss.Bits]: readout.bits,
     [StepLoss.Sum]: total,
     [StepLoss.Outputs]: stem.outputs,
-    [StepLoss.Losses]: stem.losses,
     [StepLoss.Labels]: stem.labels,
-    [StepLoss.Given]: stem.given,
-    [StepLoss.Delta]: readout.delivered,
-    [StepLoss.LossScale]: scale,
-    [StepLoss.Mean]: mean,
+    ...(SPIKEGRAD_TRAINING && stepLossFields(stem, loss, readout.delivered)),
   });
 
   const current = (part: Part, i: number) => {
@@ -352,10 +360,11 @@ export function lowerSurrogate(
         if (!part.kept) stem.clear(part.previous, part.bytes);
         if (part.trace) stem.clear(part.trace, part.bytes);
       }
-      if (part.amplitude) stem.dropout(stage.name, stage.neurons, part.amplitude, stage.probability, i);
+      if (train && part.amplitude)
+        stem.dropout(stage.name, stage.neurons, part.amplitude, stage.probability, i);
       if (part.once) current(part, i);
       // Nothing waits for a step before but the neurons themselves, and nobody looks at a step.
-      const looks = part.smooth !== undefined || part.membranes > 0;
+      const looks = SPIKEGRAD_TRAINING && (part.smooth !== undefined || part.membranes > 0);
       if (part.once && !part.joined && !looks && !live) {
         plan.emit(Op.SurrogateForward, part.neuron, steps);
         return;
@@ -372,12 +381,26 @@ export function lowerSurrogate(
           });
         }
         plan.emit(Op.SurrogateForward, part.neuron, 1);
-        if (part.smooth) plan.emit(Op.SmoothSpikes, part.smooth.record);
-        if (part.membranes) plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
+        if (SPIKEGRAD_TRAINING && part.smooth) plan.emit(Op.SmoothSpikes, part.smooth.record);
+        if (SPIKEGRAD_TRAINING && part.membranes)
+          plan.emit(Op.Copy, part.membranes, part.membrane, 1, part.bytes, 0, 0);
       });
     });
     plan.emit(Op.StepLoss, stepLoss);
   };
+
+  if (direct) {
+    plan.loop(Op.ForBatch, [0], () => {
+      plan.emit(Op.DirectGather, direct);
+      plan.barrier();
+      plan.emit(Op.DirectForward, direct);
+    });
+    plan.barrier();
+  }
+  if (!train) {
+    stem.forEachSample(forward);
+    return stem.ports;
+  }
 
   const gradients = (part: Part, i: number) => {
     if (part.pooling) plan.emit(Op.FieldPoolBackward, part.pooling);
@@ -421,23 +444,29 @@ export function lowerSurrogate(
     }
   };
 
-  if (direct) {
-    plan.loop(Op.ForBatch, [0], () => {
-      plan.emit(Op.DirectGather, direct);
-      plan.barrier();
-      plan.emit(Op.DirectForward, direct);
-    });
-    plan.barrier();
-  }
   stem.forEachSample(() => {
     forward();
-    if (train) backward();
+    backward();
   });
-  if (direct && train) {
+  if (direct) {
     plan.barrier();
     plan.loop(Op.ForBatch, [1], () => plan.emit(Op.DirectBackward, direct));
   }
   return stem.ports;
+}
+
+/** Fields of the record of a loss over the steps, whose gradient goes to the view `delta`. */
+function stepLossFields(stem: Stem, loss: LossDescriptor, delta: number) {
+  const { scale, mean } = lossScale(loss, "mean", stem.classes);
+  const kind = loss.kind === "crossEntropy" ? StepLossKind.CrossEntropy : StepLossKind.SquaredError;
+  return {
+    [StepLoss.Kind]: stem.purpose.given ? StepLossKind.Given : kind,
+    [StepLoss.Losses]: stem.losses,
+    [StepLoss.Given]: stem.given,
+    [StepLoss.Delta]: delta,
+    [StepLoss.LossScale]: scale,
+    [StepLoss.Mean]: mean,
+  };
 }
 
 /** The record of a dense layer that takes the constant currents of a whole batch. */
@@ -463,8 +492,10 @@ function directOf(
     [Direct.Outputs]: stage.layout.channels,
     [Direct.Bias]: stem.parameter(stage.bias),
     [Direct.Current]: field,
-    [Direct.Sum]: sum,
-    [Direct.Gradient]: stem.gradient(stage.weight, true),
-    [Direct.BiasGradient]: stem.gradient(stage.bias, true),
+    ...(SPIKEGRAD_TRAINING && {
+      [Direct.Sum]: sum,
+      [Direct.Gradient]: stem.gradient(stage.weight, true),
+      [Direct.BiasGradient]: stem.gradient(stage.bias, true),
+    }),
   });
 }
