@@ -164,7 +164,6 @@ async function cutCore(wasm, method) {
     `${text.slice(0, index)}(br_table ${cut}${text.slice(index + table.length)}`,
   );
   core.setFeatures(binaryen.Features.All);
-  // All other functions stay as they were optimized.
   core.runPassesOnFunction(loop, [
     "dce",
     "remove-unused-brs",
@@ -173,6 +172,10 @@ async function cutCore(wasm, method) {
     "vacuum",
   ]);
   core.runPasses(["remove-unused-module-elements"]);
+  // Once more for size. Inlining is done, and no pass changes a result.
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(2);
+  core.optimize();
   if (!core.validate()) throw new Error(`${method}: the core that was cut is not valid`);
   const binary = core.emitBinary();
   core.dispose();
