@@ -1,4 +1,4 @@
-import { FanoutColumn, FanoutRow, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
+import { FanoutColumn, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
 import type { Places } from "./places.ts";
 
 /** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
@@ -112,12 +112,26 @@ export interface WindowGeometry {
   readonly places: Uint32Array;
 }
 
+/** The run of neighbouring outputs that one input position reaches along an axis. */
+interface Run {
+  /** Stored taps in front of its own. */
+  readonly before: number;
+  readonly taps: number;
+  /** Its first output, in the bordered field. */
+  readonly first: number;
+  /** How many of its outputs exist: counted for the library, which tells operations. */
+  readonly reach: number;
+}
+
 /** Taps of one axis that input position `x` meets, grouped by phase so that each group is a run of neighbouring outputs. */
 export class Axis {
-  readonly before: number[] = [];
+  /** Taps that a phase has, and those of the phases in front of it. */
   readonly taps: number[] = [];
   readonly low: number;
   readonly length: number;
+  /** Some positions reach no output. */
+  readonly gaps: boolean;
+  readonly #before: number[] = [];
   readonly #stride: number;
   readonly #padding: number;
   readonly #outputs: number;
@@ -128,46 +142,67 @@ export class Axis {
     this.#outputs = outputs;
     let sum = 0;
     for (let phase = 0; phase < stride; phase++) {
-      this.before.push(sum);
+      this.#before.push(sum);
       const taps = phase < kernel ? Math.floor((kernel - 1 - phase) / stride) + 1 : 0;
       this.taps.push(taps);
       sum += taps;
     }
     let low = 0;
     let high = outputs - 1;
-    for (let x = 0; x < inputs; x++) {
-      const taps = this.taps[(x + padding) % stride];
-      if (!taps) continue;
-      const last = Math.floor((x + padding) / stride);
-      low = Math.min(low, last - taps + 1);
-      high = Math.max(high, last);
+    let gaps = false;
+    for (let x = padding; x < inputs + padding; x++) {
+      const taps = this.taps[x % stride];
+      const last = Math.floor(x / stride);
+      if (!taps) gaps = true;
+      else {
+        low = Math.min(low, last - taps + 1);
+        high = Math.max(high, last);
+      }
     }
     this.low = -low;
     this.length = high - low + 1;
+    this.gaps = gaps;
   }
 
-  phase(x: number): number {
-    return (x + this.#padding) % this.#stride;
-  }
-
-  /** First output of the run of position `x`, in the bordered field. */
-  first(x: number): number {
-    return Math.floor((x + this.#padding) / this.#stride) - this.taps[this.phase(x)] + 1 + this.low;
-  }
-
-  /** Outputs of the run that exist. */
-  reach(x: number): number {
-    let n = 0;
-    const first = this.first(x) - this.low;
-    for (let k = 0; k < this.taps[this.phase(x)]; k++) if (first + k >= 0 && first + k < this.#outputs) n++;
-    return n;
+  run(x: number): Run {
+    const phase = (x + this.#padding) % this.#stride;
+    const taps = this.taps[phase];
+    const first = Math.floor((x + this.#padding) / this.#stride) - taps + 1;
+    const reach = SPIKEGRAD_TRAINING ? Math.min(first + taps, this.#outputs) - Math.max(first, 0) : 0;
+    return {
+      before: this.#before[phase],
+      taps,
+      first: taps ? first + this.low : 0,
+      reach: Math.max(reach, 0),
+    };
   }
 
   /** Place of kernel tap `k` among the stored taps: by phase, outputs ascending. */
   place(k: number): number {
     const phase = k % this.#stride;
-    return this.before[phase] + this.taps[phase] - 1 - Math.floor(k / this.#stride);
+    return this.#before[phase] + this.taps[phase] - 1 - Math.floor(k / this.#stride);
   }
+}
+
+/** A table with `entries` for columns or rows, whose fields lie alike. */
+function fanoutTable(entries: number): Uint32Array {
+  return new Uint32Array((entries * FanoutColumn.Size) / 4);
+}
+
+/** Writes entry `i`: where its run begins, its weights, vectors of a column or runs of a row, and what `Reach` says. */
+function enter(
+  table: Uint32Array,
+  i: number,
+  target: number,
+  weight: number,
+  count: number,
+  reach: number,
+): void {
+  const at = (i * FanoutColumn.Size) / 4;
+  table[at + FanoutColumn.Target / 4] = target;
+  table[at + FanoutColumn.Weight / 4] = weight;
+  table[at + FanoutColumn.Vectors / 4] = count;
+  table[at + FanoutColumn.Reach / 4] = reach;
 }
 
 /** Output side of a convolution. */
@@ -190,35 +225,22 @@ export function convGeometry(
   const inputs = from.extent.channels;
   const outputs = to.extent.channels;
 
-  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
-  let gaps = false;
+  const columns = fanoutTable(from.rowLength);
+  let across = 0;
   for (let x = 0; x < from.extent.width; x++) {
-    const phase = xs.phase(x);
-    const taps = xs.taps[phase];
-    if (!taps) gaps = true;
+    const { before, taps, first, reach } = xs.run(x);
+    across += reach;
     for (let c = 0; c < inputs; c++) {
-      const at = ((x * from.channels + c) * FanoutColumn.Size) / 4;
-      columns[at + FanoutColumn.Target / 4] = taps ? xs.first(x) * cells * 4 : 0;
-      columns[at + FanoutColumn.Weight / 4] = (c * kernel * kernel + xs.before[phase]) * cells * 4;
-      columns[at + FanoutColumn.Vectors / 4] = (taps * cells) / 4;
-      columns[at + FanoutColumn.Reach / 4] = taps ? xs.reach(x) : 0;
+      const weight = (c * kernel * kernel + before) * cells * 4;
+      enter(columns, x * from.channels + c, first * cells * 4, weight, (taps * cells) / 4, reach);
     }
   }
-  const rows = new Uint32Array((from.extent.height * FanoutRow.Size) / 4);
-  for (let y = 0; y < from.extent.height; y++) {
-    const phase = ys.phase(y);
-    const taps = ys.taps[phase];
-    if (!taps) gaps = true;
-    const at = (y * FanoutRow.Size) / 4;
-    rows[at + FanoutRow.Target / 4] = taps ? ys.first(y) * rowBytes : 0;
-    rows[at + FanoutRow.Weight / 4] = ys.before[phase] * kernel * cells * 4;
-    rows[at + FanoutRow.Runs / 4] = taps;
-    rows[at + FanoutRow.Reach / 4] = taps ? ys.reach(y) * outputs : 0;
-  }
-  let reached = 0;
-  for (let y = 0; y < from.extent.height; y++) {
-    for (let x = 0; x < from.extent.width; x++)
-      reached += ys.taps[ys.phase(y)] && xs.taps[xs.phase(x)] ? ys.reach(y) * xs.reach(x) : 0;
+  const rows = fanoutTable(from.rows);
+  let down = 0;
+  for (let y = 0; y < from.rows; y++) {
+    const { before, taps, first, reach } = ys.run(y);
+    down += reach;
+    enter(rows, y, first * rowBytes, before * kernel * cells * 4, taps, reach * outputs);
   }
   return {
     columns,
@@ -242,8 +264,8 @@ export function convGeometry(
         return places;
       },
     },
-    gaps,
-    operations: reached * inputs * outputs,
+    gaps: xs.gaps || ys.gaps,
+    operations: across * down * inputs * outputs,
     window: {
       fields: {
         [Window.Columns]: from.extent.width,
@@ -278,32 +300,31 @@ export function denseGeometry(from: Layout, to: Layout): FanoutGeometry {
   // Rows a multiple of 1 KiB apart would meet in the same cache sets and alias stores with later loads.
   const stride = (cells * 4) % 1024 === 0 ? cells + 16 : cells;
   const outputs = to.extent.channels;
-  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
-  for (let r = 0; r < from.rowLength; r++) {
-    const at = (r * FanoutColumn.Size) / 4;
-    columns[at + FanoutColumn.Weight / 4] = r * stride * 4;
-    columns[at + FanoutColumn.Vectors / 4] = cells / 4;
-    columns[at + FanoutColumn.Reach / 4] = 1;
-  }
-  const rows = new Uint32Array((from.rows * FanoutRow.Size) / 4);
-  for (let y = 0; y < from.rows; y++) {
-    const at = (y * FanoutRow.Size) / 4;
-    rows[at + FanoutRow.Weight / 4] = y * from.rowLength * stride * 4;
-    rows[at + FanoutRow.Runs / 4] = 1;
-    rows[at + FanoutRow.Reach / 4] = outputs;
-  }
-  const inputs = size(from.extent);
   return {
-    columns,
-    rows,
+    ...denseTables(from, stride, cells / 4, 1, outputs),
     target: { bytes: cells * 4, stride: cells * 4, origin: 0 },
     weightStride: stride * 4,
     narrow: cells <= 16 ? cells / 4 : 0,
     weightLength: from.length * stride,
     places: { first: () => from.positions().map((position) => position * stride) },
     gaps: false,
-    operations: inputs * outputs,
+    operations: size(from.extent) * outputs,
   };
+}
+
+/** Tables of inputs whose weights lie `stride` elements apart, each `runs` runs of `vectors` vectors. */
+export function denseTables(
+  from: Layout,
+  stride: number,
+  vectors: number,
+  runs: number,
+  outputs: number,
+): Pick<FanoutGeometry, "columns" | "rows"> {
+  const columns = fanoutTable(from.rowLength);
+  for (let r = 0; r < from.rowLength; r++) enter(columns, r, 0, r * stride * 4, vectors, 1);
+  const rows = fanoutTable(from.rows);
+  for (let y = 0; y < from.rows; y++) enter(rows, y, 0, y * from.rowLength * stride * 4, runs, outputs);
+  return { columns, rows };
 }
 
 /** A 1×1 convolution with `stride`, no padding, into the field of another synapse. */
@@ -311,27 +332,15 @@ export function pointGeometry(from: Layout, to: Layout, field: TargetField, stri
   const cells = to.channels;
   const inputs = from.extent.channels;
   const outputs = to.extent.channels;
-  const columns = new Uint32Array((from.rowLength * FanoutColumn.Size) / 4);
-  const rows = new Uint32Array((from.rows * FanoutRow.Size) / 4);
-  let across = 0;
-  let down = 0;
-  for (let x = 0; x < from.extent.width; x += stride, across++) {
-    if (across >= to.extent.width) break;
-    for (let c = 0; c < inputs; c++) {
-      const at = ((x * from.channels + c) * FanoutColumn.Size) / 4;
-      columns[at + FanoutColumn.Target / 4] = across * cells * 4;
-      columns[at + FanoutColumn.Weight / 4] = c * cells * 4;
-      columns[at + FanoutColumn.Vectors / 4] = cells / 4;
-      columns[at + FanoutColumn.Reach / 4] = 1;
-    }
+  const columns = fanoutTable(from.rowLength);
+  const rows = fanoutTable(from.rows);
+  const across = Math.min(to.extent.width, Math.ceil(from.extent.width / stride));
+  const down = Math.min(to.extent.height, Math.ceil(from.rows / stride));
+  for (let x = 0; x < across; x++) {
+    for (let c = 0; c < inputs; c++)
+      enter(columns, x * stride * from.channels + c, x * cells * 4, c * cells * 4, cells / 4, 1);
   }
-  for (let y = 0; y < from.rows; y += stride, down++) {
-    if (down >= to.extent.height) break;
-    const at = (y * FanoutRow.Size) / 4;
-    rows[at + FanoutRow.Target / 4] = down * field.stride + field.origin;
-    rows[at + FanoutRow.Runs / 4] = 1;
-    rows[at + FanoutRow.Reach / 4] = outputs;
-  }
+  for (let y = 0; y < down; y++) enter(rows, y * stride, y * field.stride + field.origin, 0, 1, outputs);
   return {
     columns,
     rows,

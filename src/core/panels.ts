@@ -1,5 +1,4 @@
-import { FanoutColumn, FanoutRow } from "../../assembly/abi.ts";
-import type { FanoutGeometry, Layout } from "./geometry.ts";
+import { denseTables, type FanoutGeometry, type Layout } from "./geometry.ts";
 
 /** Outputs of a panel. */
 const WIDTH = 32;
@@ -13,23 +12,10 @@ const MOST_PANELS = 255;
 export function panelGeometry(dense: FanoutGeometry, from: Layout, to: Layout): FanoutGeometry {
   const panels = to.channels / WIDTH;
   if (!Number.isInteger(panels) || panels > MOST_PANELS) return dense;
-  const columns = dense.columns.slice();
-  for (let r = 0; r < from.rowLength; r++) {
-    const at = (r * FanoutColumn.Size) / 4;
-    columns[at + FanoutColumn.Weight / 4] = r * WIDTH * 4;
-    columns[at + FanoutColumn.Vectors / 4] = WIDTH / 4;
-  }
-  const rows = dense.rows.slice();
-  for (let y = 0; y < from.rows; y++) {
-    const at = (y * FanoutRow.Size) / 4;
-    rows[at + FanoutRow.Weight / 4] = y * from.rowLength * WIDTH * 4;
-    rows[at + FanoutRow.Runs / 4] = panels;
-  }
   const panel = from.length * WIDTH;
   return {
     ...dense,
-    columns,
-    rows,
+    ...denseTables(from, WIDTH, WIDTH / 4, panels, to.extent.channels),
     target: { ...dense.target, stride: WIDTH * 4 },
     weightStride: panel * 4,
     panels: true,

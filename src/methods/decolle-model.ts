@@ -114,7 +114,7 @@ function buildStages(input: Extent, layers: readonly CanonicalLayer[], parameter
       from,
       layout,
       geometry,
-      patches: layer.kind === "conv2d" ? patchGeometry(from, layout, layer) : undefined,
+      patches: SPIKEGRAD_TRAINING && layer.kind === "conv2d" ? patchGeometry(from, layout, layer) : undefined,
       weight,
       bias,
       window: 1,
@@ -173,7 +173,7 @@ function model(
         kind,
         extent: pooled.extent,
         spiking: true,
-        operations: geometry.operations,
+        operations: SPIKEGRAD_TRAINING ? geometry.operations : 0,
       }),
     ),
     ...(SPIKEGRAD_TRAINING
