@@ -17,8 +17,8 @@ export const BOUNDS = {
   wasm: 36 * KILOBYTE,
   entry: 60 * KILOBYTE,
   withMethod: 72 * KILOBYTE,
-  infer: 16.25 * KILOBYTE,
-  inferWithMethod: 27.5 * KILOBYTE,
+  infer: 16 * KILOBYTE,
+  inferWithMethod: 26.25 * KILOBYTE,
 };
 
 const METHODS = ["lee", "bpsta", "decolle", "stdbp", "surrogate"];

@@ -111,12 +111,14 @@ export const methodCores = (path) => ({
   },
 });
 
-/** Names of the instructions that programs of a method may have: those that its files name. */
+/** Names of the instructions that programs of a method may have: those that its files name, in code that does not train. */
 async function instructionsOf(method) {
-  const { metafile } = await bundle({
+  const { metafile, outputFiles } = await bundle({
     absWorkingDir: root,
     entryPoints: [`src/methods/${method}-model.ts`],
     bundle: true,
+    format: "esm",
+    minifySyntax: true,
     write: false,
     metafile: true,
     define: { SPIKEGRAD_TRAINING: "false" },
@@ -125,7 +127,10 @@ async function instructionsOf(method) {
   });
   const files = Object.keys(metafile.inputs).filter((path) => path.startsWith("src/"));
   const texts = await Promise.all(files.map((path) => readFile(join(root, path), "utf8")));
-  return new Set(texts.flatMap((text) => Array.from(text.matchAll(/\bOp\.(\w+)/g), ([, name]) => name)));
+  const named = texts.flatMap((text) => Array.from(text.matchAll(/\bOp\.(\w+)/g), ([, name]) => name));
+  // esbuild writes the name of a number behind it.
+  const left = new Set(Array.from(outputFiles[0].text.matchAll(/\/\* (\w+) \*\//g), ([, name]) => name));
+  return new Set(named.filter((name) => left.has(name)));
 }
 
 /** Numbers of all instructions by their names. */

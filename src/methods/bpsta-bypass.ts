@@ -15,7 +15,7 @@ import {
   phases,
   teamwork,
 } from "./bpsta-parts.ts";
-import { Stem } from "./common.ts";
+import { SteppedStem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
 
 /** What a synapse sees of the layer in front of it. */
@@ -38,7 +38,7 @@ export function lowerBypassed(
   const { stages, encoder, input, classes } = network;
   const batched = stages.some(({ norm }) => norm);
   const counters = stages.length + 1;
-  const stem = new Stem(
+  const stem = new SteppedStem(
     plan,
     purpose,
     bindings,
@@ -122,7 +122,7 @@ export function lowerBypassed(
 type Part = ReturnType<typeof layOut>;
 
 /** One stage laid out in memory, and what follows it. */
-function layOut(stem: Stem, stage: Stage, from: Source, batched: boolean) {
+function layOut(stem: SteppedStem, stage: Stage, from: Source, batched: boolean) {
   const { plan } = stem;
   const { layout, geometry, norm, relu } = stage;
   const { bytes, origin, stride } = geometry.target;
@@ -175,7 +175,7 @@ function layOut(stem: Stem, stage: Stage, from: Source, batched: boolean) {
 }
 
 /** Pools and dropout behind a layer: once a sample, and back in reverse. */
-function transitsOf(stem: Stem, stage: Stage, first: Source) {
+function transitsOf(stem: SteppedStem, stage: Stage, first: Source) {
   const { plan } = stem;
   const draw: (() => void)[] = [];
   const onward: (() => void)[] = [];
@@ -235,7 +235,7 @@ function transitsOf(stem: Stem, stage: Stage, first: Source) {
 }
 
 /** Activity record of values. */
-function valuesOf(stem: Stem, layout: Layout, values: number): number {
+function valuesOf(stem: SteppedStem, layout: Layout, values: number): number {
   return stem.plan.record(Activity.Size, {
     [Activity.Kind]: ActivityKind.Values,
     [Activity.Rows]: layout.rows,

@@ -6,7 +6,7 @@ import type { EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
 import type { BpstaDescriptor } from "./bpsta.ts";
 import type { NormStage, Stage } from "./bpsta-model.ts";
-import { lossFields, lossOp, type Stem } from "./common.ts";
+import { lossFields, lossOp, type SteppedStem } from "./common.ts";
 
 /** What a `bpsta` program is made from. */
 export interface BpstaNetwork {
@@ -21,7 +21,7 @@ export interface BpstaNetwork {
 /** Records of the vote and the loss: `bits` (or values) and G of the last layer. */
 export function answerOf(
   { classes, descriptor, encoder, loss }: BpstaNetwork,
-  stem: Stem,
+  stem: SteppedStem,
   bits: number,
   delivered: number,
 ) {
@@ -51,7 +51,12 @@ export function answerOf(
 }
 
 /** Mean, γ/σ, β and 1/σ: of each step, where they differ. */
-export function affineView(stem: Stem, { channels }: Layout, batched: boolean, constant: boolean): number {
+export function affineView(
+  stem: SteppedStem,
+  { channels }: Layout,
+  batched: boolean,
+  constant: boolean,
+): number {
   const { plan, steps } = stem;
   const bytes = channels * 16;
   if (!SPIKEGRAD_TRAINING || !batched) return plan.perRank(bytes);
@@ -59,7 +64,7 @@ export function affineView(stem: Stem, { channels }: Layout, batched: boolean, c
 }
 
 /** Emits the copy of the running statistics to where their next values grow: the old stay until the step is taken. */
-export function keepStatistics(stem: Stem, norm: NormStage, { channels }: Layout): void {
+export function keepStatistics(stem: SteppedStem, norm: NormStage, { channels }: Layout): void {
   for (const parameter of [norm.mean, norm.variance]) {
     const [to, from] = [stem.gradient(parameter), stem.parameter(parameter)];
     stem.plan.emit(Op.Copy, to, from, 1, channels * 4, 0, 0);
@@ -68,7 +73,7 @@ export function keepStatistics(stem: Stem, norm: NormStage, { channels }: Layout
 
 /** Record of a batch normalisation; `updates` of the running statistics each time it is run. */
 export function normRecord(
-  stem: Stem,
+  stem: SteppedStem,
   { layout, geometry }: Stage,
   norm: NormStage,
   place: {
@@ -113,7 +118,7 @@ export function normRecord(
 }
 
 /** Record of a layer's biases over the field of its currents or their deltas. */
-export function biasRecord(stem: Stem, { layout, geometry, bias }: Stage, field: number): number {
+export function biasRecord(stem: SteppedStem, { layout, geometry, bias }: Stage, field: number): number {
   return stem.plan.record(Bias.Size, {
     [Bias.Field]: stem.plan.shift(field, geometry.target.origin),
     [Bias.Stride]: geometry.target.stride,
@@ -132,7 +137,7 @@ export type Adder = (step: () => void) => void;
  * Where batch statistics cut the work of a step: work of each sample, by the ranks in turn, each taking whole blocks with
  * gradients of their own; and work on the batch, by rank 0. Barriers stand between.
  */
-export function teamwork(stem: Stem): { samples: Adder; once: Adder; begin: () => void } {
+export function teamwork(stem: SteppedStem): { samples: Adder; once: Adder; begin: () => void } {
   const { plan, bindings } = stem;
   const blocks: Adder = (body) => {
     plan.loop(Op.ForBlocks, [], body);

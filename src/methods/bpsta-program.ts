@@ -13,7 +13,7 @@ import {
   phases,
   teamwork,
 } from "./bpsta-parts.ts";
-import { Stem } from "./common.ts";
+import { SteppedStem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
 
 /**
@@ -43,7 +43,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
   const { stages, encoder, classes } = network;
   const schedule = batched ? "batch" : "sample";
   const counters = stages.length + 1;
-  const stem = new Stem(plan, purpose, bindings, network.input, encoder, classes, counters, schedule);
+  const stem = new SteppedStem(plan, purpose, bindings, network.input, encoder, classes, counters, schedule);
   const budget = { bytes: batched ? CURRENT_BUDGET : 0 };
   const swept = firstSwept(network, purpose);
   const parts: Part[] = [];
@@ -126,7 +126,7 @@ export function lower(network: BpstaNetwork, plan: Plan, purpose: Purpose, bindi
 
 /** Emits the way back through all layers, when all steps have been forward. */
 function emitBackward(
-  stem: Stem,
+  stem: SteppedStem,
   parts: readonly Part[],
   vote: number,
   work: { readonly samples: Adder; readonly once: Adder },
@@ -212,7 +212,7 @@ class Part {
   /** What follows the neuron at each step, and its way back in reverse. */
   readonly onward: (() => void)[] = [];
   readonly back: (() => void)[] = [];
-  readonly #stem: Stem;
+  readonly #stem: SteppedStem;
   readonly #setup: (() => void)[] = [];
   readonly #field: number;
   readonly #membrane: number;
@@ -222,7 +222,7 @@ class Part {
   readonly #delta: number;
 
   constructor(
-    stem: Stem,
+    stem: SteppedStem,
     network: BpstaNetwork,
     stage: Stage,
     index: number,

@@ -18,7 +18,6 @@ import {
   Route,
   Smooth,
   Stream,
-  TimesEncoder,
   Window,
 } from "../../assembly/abi.ts";
 import {
@@ -35,7 +34,7 @@ import {
 import type { Places } from "../core/places.ts";
 import type { Field, Plan } from "../core/plan.ts";
 import { streamKey } from "../core/random.ts";
-import { type EncoderDescriptor, isContinuous } from "../encoders.ts";
+import type { ContinuousEncoder, EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
 import { type InitializerDescriptor, initialOf } from "../initializers.ts";
 import type { Conv2dLayer, DenseLayer } from "../layers.ts";
@@ -207,9 +206,9 @@ export interface Bits {
 }
 
 /**
- * What every time-stepped program begins with: control record, frames, the batch's ports and the encoded input.
+ * What every program begins with: control record, frames and the batch's ports.
  * `schedule` "sample": scratch belongs to the rank and holds one sample at a time; "batch": it belongs to the sample.
- * `stepwise`: bits of the step in work alone are kept, unless recorded; `encodeStep` makes the input's. `lanes`: samples of a
+ * `stepwise`: bits of the step in work alone are kept, unless recorded. `lanes`: samples of a
  * group, by whose place in it the rank's scratch is told apart (`Op.ForLanes`).
  */
 export class Stem {
@@ -218,8 +217,6 @@ export class Stem {
   readonly bindings: Bindings;
   /** Steps of the program: T, or 1 for a live network. */
   readonly steps: number;
-  /** Activity record of the input. */
-  readonly activity: number;
   readonly classes: number;
   readonly records: (RecordPort | PlainPort)[] = [];
   readonly masks = new Map<string, number>();
@@ -231,11 +228,6 @@ export class Stem {
   readonly #counters: number;
   /** View of the frames of a sample as given. */
   readonly frames: number;
-  /** Instruction and record of what the encoding of a sample needs once. */
-  #setup: [Op, number] | undefined;
-  #poisson = 0;
-  /** View of the input's spike times, f32 in the input's layout; 0 with an encoder in time steps. */
-  readonly times: number = 0;
 
   /** `counters`: spike counters a sample, the input's first. */
   constructor(
@@ -291,69 +283,6 @@ export class Stem {
 
     const sampleBytes = inputLength * 4;
     this.frames = plan.view(this.ports.inputs, { sample: sampleBytes, step: moving ? frameBytes : 0 });
-    const [key0, key1] = streamKey(bindings, Stream.Encoder);
-    if (isContinuous(encoder)) {
-      this.times = this.scratch(frameBytes);
-      const record = plan.record(TimesEncoder.Size, {
-        [TimesEncoder.Count]: input.length,
-        [TimesEncoder.Input]: this.frames,
-        [TimesEncoder.Times]: this.times,
-        [TimesEncoder.Intensity]: encoder.kind === "firstSpike" ? 1 : 0,
-        [TimesEncoder.SilentBelow]: { f32: encoder.kind === "firstSpike" ? encoder.silentBelow : 0 },
-        [TimesEncoder.Noise]: { f32: SPIKEGRAD_TRAINING && purpose.mode === "train" ? encoder.noise : 0 },
-        [TimesEncoder.Key0]: key0,
-        [TimesEncoder.Key1]: key1,
-        [TimesEncoder.Spikes]: this.counter(0),
-      });
-      this.#setup = [Op.TimesEncode, record];
-      this.activity = 0;
-      return;
-    }
-    if (encoder.kind === "spikes" || encoder.kind === "direct") {
-      this.activity = this.valuesOf(input, this.frames);
-      return;
-    }
-    const count = input.length;
-    // All spikes of a latency code are placed at once.
-    const whole = encoder.kind === "latency" && stepwise && !live;
-    const bits = whole ? this.scratch(0, input.bitBytes) : this.bits(input, false).view;
-    if (encoder.kind === "latency") {
-      const record = plan.record(Latency.Size, {
-        [Latency.Rows]: input.rows,
-        [Latency.RowLength]: input.rowLength,
-        [Latency.RowWords]: input.rowWords,
-        [Latency.Input]: this.frames,
-        [Latency.Bits]: bits,
-        [Latency.Steps]: this.steps,
-        [Latency.Last]: encoder.steps - 1,
-        [Latency.Threshold]: { f32: encoder.threshold },
-        [Latency.Noise]: { f32: encoder.noise },
-        [Latency.Key0]: key0,
-        [Latency.Key1]: key1,
-        [Latency.Spikes]: this.counter(0),
-      });
-      this.#setup = [Op.Latency, record];
-      this.activity = this.activityOf(input, bits, 0);
-      return;
-    }
-    const signs = encoder.signed ? this.scratch(frameBytes) : 0;
-    this.#poisson = plan.record(Poisson.Size, {
-      [Poisson.Count]: count,
-      [Poisson.Rows]: input.rows,
-      [Poisson.RowLength]: input.rowLength,
-      [Poisson.RowWords]: input.rowWords,
-      [Poisson.Input]: this.frames,
-      [Poisson.Groups]: this.scratch(16 + Math.ceil(count / 16) * PoissonGroup.Size),
-      [Poisson.Bits]: bits,
-      [Poisson.Amplitude]: signs,
-      [Poisson.Scratch]: plan.perRank(64),
-      [Poisson.Gain]: { f32: encoder.gain },
-      [Poisson.Key0]: key0,
-      [Poisson.Key1]: key1,
-      [Poisson.Spikes]: this.counter(0),
-    });
-    this.#setup = [Op.PoissonSetup, this.#poisson];
-    this.activity = this.activityOf(input, bits, signs);
   }
 
   /** View of scratch memory: the rank's or the sample's, by schedule. */
@@ -481,22 +410,6 @@ export class Stem {
     return this.plan.view(address, { sample: this.classes * 4 });
   }
 
-  /** Emits the encoding of a sample, all its steps. */
-  encode(): void {
-    this.encodeSetup();
-    if (this.#poisson) this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.encodeStep());
-  }
-
-  /** Emits what the encoding of a sample needs once. */
-  encodeSetup(): void {
-    if (this.#setup) this.plan.emit(...this.#setup);
-  }
-
-  /** Emits the encoding of one step, after `encodeSetup`. */
-  encodeStep(): void {
-    if (this.#poisson) this.plan.emit(Op.PoissonStep, this.#poisson);
-  }
-
   /** Answers of every sample from the layer `name`; gives their view. */
   answersOf(name: string): number {
     const address = this.plan.take(this.purpose.capacity * this.classes * 4);
@@ -608,5 +521,82 @@ export class Stem {
   /** Emits `body` for every sample of every block of this rank. */
   forEachSample(body: () => void): void {
     this.forEachBlock(() => this.plan.loop(Op.ForSamples, [], body));
+  }
+}
+
+/** A program in time steps: the encoded input too. */
+export class SteppedStem extends Stem {
+  /** Activity record of the input. */
+  readonly activity: number;
+  /** Instruction and record of what the encoding of a sample needs once. */
+  #setup: [Op, number] | undefined;
+  #poisson = 0;
+
+  constructor(...parts: ConstructorParameters<typeof Stem>) {
+    super(...parts);
+    const [plan, purpose, bindings, input, , , , , stepwise] = parts;
+    const encoder = parts[4] as Exclude<EncoderDescriptor, ContinuousEncoder>;
+    const [key0, key1] = streamKey(bindings, Stream.Encoder);
+    if (encoder.kind === "spikes" || encoder.kind === "direct") {
+      this.activity = this.valuesOf(input, this.frames);
+      return;
+    }
+    const count = input.length;
+    // All spikes of a latency code are placed at once.
+    const whole = encoder.kind === "latency" && stepwise && purpose.mode !== "step";
+    const bits = whole ? this.scratch(0, input.bitBytes) : this.bits(input, false).view;
+    if (encoder.kind === "latency") {
+      const record = plan.record(Latency.Size, {
+        [Latency.Rows]: input.rows,
+        [Latency.RowLength]: input.rowLength,
+        [Latency.RowWords]: input.rowWords,
+        [Latency.Input]: this.frames,
+        [Latency.Bits]: bits,
+        [Latency.Steps]: this.steps,
+        [Latency.Last]: encoder.steps - 1,
+        [Latency.Threshold]: { f32: encoder.threshold },
+        [Latency.Noise]: { f32: encoder.noise },
+        [Latency.Key0]: key0,
+        [Latency.Key1]: key1,
+        [Latency.Spikes]: this.counter(0),
+      });
+      this.#setup = [Op.Latency, record];
+      this.activity = this.activityOf(input, bits, 0);
+      return;
+    }
+    const signs = encoder.signed ? this.scratch(count * 4) : 0;
+    this.#poisson = plan.record(Poisson.Size, {
+      [Poisson.Count]: count,
+      [Poisson.Rows]: input.rows,
+      [Poisson.RowLength]: input.rowLength,
+      [Poisson.RowWords]: input.rowWords,
+      [Poisson.Input]: this.frames,
+      [Poisson.Groups]: this.scratch(16 + Math.ceil(count / 16) * PoissonGroup.Size),
+      [Poisson.Bits]: bits,
+      [Poisson.Amplitude]: signs,
+      [Poisson.Scratch]: plan.perRank(64),
+      [Poisson.Gain]: { f32: encoder.gain },
+      [Poisson.Key0]: key0,
+      [Poisson.Key1]: key1,
+      [Poisson.Spikes]: this.counter(0),
+    });
+    this.#setup = [Op.PoissonSetup, this.#poisson];
+    this.activity = this.activityOf(input, bits, signs);
+  }
+
+  /** Emits the encoding of a sample, all its steps. */
+  encode(): void {
+    this.encodeSetup();
+    if (this.#poisson) this.plan.loop(Op.ForSteps, [this.steps, 1], () => this.encodeStep());
+  }
+
+  /** Emits what the encoding of a sample needs once. */
+  encodeSetup(): void {
+    if (this.#setup) this.plan.emit(...this.#setup);
+  }
+
+  /** Emits the encoding of one step, after `encodeSetup`. */
+  encodeStep(): void {
+    if (this.#poisson) this.plan.emit(Op.PoissonStep, this.#poisson);
   }
 }

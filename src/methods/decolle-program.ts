@@ -15,7 +15,7 @@ import { Layout } from "../core/geometry.ts";
 import { weightSteps } from "../core/panels.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
-import { Stem } from "./common.ts";
+import { SteppedStem } from "./common.ts";
 import type { DecolleDescriptor } from "./decolle.ts";
 import type { DecolleLayer } from "./decolle-model.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
@@ -43,7 +43,18 @@ export function lowerDecolle(
   let plain = isPlain(encoder);
   const lanes = purpose.mode === "infer" ? Math.min(lanesOf(layers, encoder), purpose.capacity) : 1;
   const counters = layers.length + 1;
-  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, counters, schedule, train, lanes);
+  const stem = new SteppedStem(
+    plan,
+    purpose,
+    bindings,
+    input,
+    encoder,
+    classes,
+    counters,
+    schedule,
+    train,
+    lanes,
+  );
   const context = { stem, descriptor, purpose, train };
   let activity = stem.activity;
   const parts = layers.map((layer, i) => {
@@ -98,7 +109,7 @@ export function lowerDecolle(
 }
 
 interface Context {
-  readonly stem: Stem;
+  readonly stem: SteppedStem;
   readonly descriptor: DecolleDescriptor;
   readonly purpose: Purpose;
   readonly train: boolean;

@@ -22,7 +22,7 @@ import {
   meanLoss,
   ParameterList,
   pooledLayout,
-  Stem,
+  SteppedStem,
   UNTRAINED,
   weightGeometry,
 } from "./common.ts";
@@ -207,7 +207,7 @@ function lower(
   const live = purpose.mode === "step";
   const leak = { f32: descriptor.leak };
   const classes = stages[stages.length - 1].layout.extent.channels;
-  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length);
+  const stem = new SteppedStem(plan, purpose, bindings, input, encoder, classes, stages.length);
   const { steps } = stem;
   const decay = train ? leakPowers(plan, descriptor.leak, steps) : 0;
 

@@ -4,15 +4,18 @@ import {
   Nudge,
   Op,
   Stdbp,
+  Stream,
   Timeline,
   TimelineSort,
+  TimesEncoder,
   TimesLoss,
   WeightSum,
 } from "../../assembly/abi.ts";
 import { type Extent, Layout, size } from "../core/geometry.ts";
 import type { Places } from "../core/places.ts";
 import type { Plan } from "../core/plan.ts";
-import type { EncoderDescriptor } from "../encoders.ts";
+import { streamKey } from "../core/random.ts";
+import type { ContinuousEncoder, EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
 import { meanLoss, Stem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
@@ -156,10 +159,11 @@ export function lowerStdbp(
   }
   const source: Part = {
     stage: { kind: "earliestPool2d", name: "input", from: input, layout: input, window: 1 },
-    times: stem.times,
+    times: stem.scratch(input.length * 4),
     delivered: 0,
     spikes: stem.counter(0),
   };
+  const encoding = encodingOf(stem, encoder as ContinuousEncoder, input, source.times);
   const parts = stages.map((stage, i): Part => {
     const { layout } = stage;
     return {
@@ -276,7 +280,7 @@ export function lowerStdbp(
   // Ranks share out the samples of a batch that trains, of inference they take blocks.
   const eachSample = (body: () => void) => plan.loop(train ? Op.ForShare : Op.ForSamples, [], body);
   const forward = () => {
-    eachSample(() => stem.encode());
+    eachSample(() => plan.emit(Op.TimesEncode, encoding));
     for (const { part, record, sort } of layers) {
       if (part.stage.kind === "earliestPool2d") eachSample(() => plan.emit(Op.EarliestForward, record));
       else {
@@ -319,6 +323,26 @@ export function lowerStdbp(
     for (const { part } of layers) nudge(stem, part.stage, part.times, descriptor);
   });
   return stem.ports;
+}
+
+/** Record of the encoder, which writes the view `times`, f32 in the input's layout. */
+function encodingOf(stem: Stem, encoder: ContinuousEncoder, input: Layout, times: number): number {
+  const { plan, purpose, bindings } = stem;
+  const [key0, key1] = streamKey(bindings, Stream.Encoder);
+  const intensity = encoder.kind === "firstSpike";
+  return plan.record(TimesEncoder.Size, {
+    [TimesEncoder.Count]: input.length,
+    [TimesEncoder.Input]: stem.frames,
+    [TimesEncoder.Times]: times,
+    [TimesEncoder.Intensity]: intensity ? 1 : 0,
+    [TimesEncoder.SilentBelow]: { f32: intensity ? encoder.silentBelow : 0 },
+    [TimesEncoder.Key0]: key0,
+    [TimesEncoder.Key1]: key1,
+    [TimesEncoder.Spikes]: stem.counter(0),
+    ...(SPIKEGRAD_TRAINING && {
+      [TimesEncoder.Noise]: { f32: purpose.mode === "train" ? encoder.noise : 0 },
+    }),
+  });
 }
 
 /** Whether a loss is averaged over the batch, for the core. */

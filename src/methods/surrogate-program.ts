@@ -15,7 +15,7 @@ import type { FanoutGeometry, Layout } from "../core/geometry.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import type { LossDescriptor } from "../losses.ts";
-import { lossScale, Stem } from "./common.ts";
+import { lossScale, SteppedStem } from "./common.ts";
 import type { Bindings, Ports, Purpose } from "./method.ts";
 import type { SurrogateDescriptor } from "./surrogate.ts";
 
@@ -91,7 +91,7 @@ export function lowerSurrogate(
   const live = purpose.mode === "step";
   const last = stages.length - 1;
   const classes = stages[last].neurons.extent.channels;
-  const stem = new Stem(plan, purpose, bindings, input, encoder, classes, stages.length + 1);
+  const stem = new SteppedStem(plan, purpose, bindings, input, encoder, classes, stages.length + 1);
   const { steps } = stem;
   const onRate = loss.on === "rate";
   const synaptic = descriptor.synapticDecay !== undefined;
@@ -456,7 +456,7 @@ export function lowerSurrogate(
 }
 
 /** Fields of the record of a loss over the steps, whose gradient goes to the view `delta`. */
-function stepLossFields(stem: Stem, loss: LossDescriptor, delta: number) {
+function stepLossFields(stem: SteppedStem, loss: LossDescriptor, delta: number) {
   const { scale, mean } = lossScale(loss, "mean", stem.classes);
   const kind = loss.kind === "crossEntropy" ? StepLossKind.CrossEntropy : StepLossKind.SquaredError;
   return {
@@ -471,7 +471,7 @@ function stepLossFields(stem: Stem, loss: LossDescriptor, delta: number) {
 
 /** The record of a dense layer that takes the constant currents of a whole batch. */
 function directOf(
-  stem: Stem,
+  stem: SteppedStem,
   stage: Stage,
   { field, sum }: { field: number; sum: number },
   input: Layout,
