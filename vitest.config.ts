@@ -10,7 +10,6 @@ const wasmText: Plugin = {
   name: "wasm-text",
   enforce: "pre",
   async load(id) {
-    if (id.endsWith(".wasm?method")) return "export default undefined;";
     const core = /^(.*\.wasm)(\?deflated)?$/.exec(id);
     return core && `export default ${JSON.stringify(await coreText(core[1], core[2] !== undefined))};`;
   },

@@ -263,7 +263,7 @@ async function bundleLibrary(entryPoints) {
     entryPoints,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    plugins: [workerSource, methodCores(undefined), inlinedCores, afterIndex],
+    plugins: [workerSource, inlinedCores, afterIndex],
   });
   await removeStale("dist/chunks", metafile);
   for (const name of Object.keys(entryPoints)) {
@@ -281,7 +281,7 @@ async function bundleForEdge(entryPoints, folder, query) {
     splitting: true,
     chunkNames: "[name]-[hash]",
     sourcemap: false,
-    plugins: [workerSource, methodCores(undefined), moduleCores(query), afterIndex],
+    plugins: [workerSource, moduleCores(query), afterIndex],
   });
   await removeStale(`dist/${folder}`, metafile);
 }
@@ -293,6 +293,8 @@ async function bundleForInference(folder, cores) {
     define: { ...COMMON.define, SPIKEGRAD_TRAINING: "false" },
     entryPoints: { index: INFER },
     sourcemap: false,
+    // What only cut code imports.
+    logOverride: { "ignored-bare-import": "silent" },
     plugins: cores,
   };
   const read = await withoutUnused(common);
@@ -318,7 +320,7 @@ async function writeCommonJs(names) {
 
 /** All of the default entry in one file, for a page without a bundler that is to fetch one. */
 async function bundleOneFile() {
-  const plugins = [withoutThreads, methodCores(undefined), inlinedCores];
+  const plugins = [withoutThreads, inlinedCores];
   await bundle({ ...LIBRARY, entryPoints: { bundle: ENTRIES.index.source }, plugins });
 }
 

@@ -87,11 +87,11 @@ export function modelOf(description: NetworkDescription, chosen: Method<MethodDe
 /** The description in a file and the layers that it says, all of it checked. */
 export async function modelInFile(
   file: ModelFile,
-): Promise<{ description: NetworkDescription; model: Model; core: string | undefined }> {
+): Promise<{ description: NetworkDescription; model: Model }> {
   const place = "__metadata__.network";
   const { description, method } = await describe(file.network).catch((cause) => blameFile(place, cause));
   const model = inFile(place, () => modelOf(description, method));
   // Before memory is taken for what the file may only claim to hold.
   checkParameters(model.parameters, file);
-  return { description, model, core: method.core };
+  return { description, model };
 }

@@ -16,7 +16,7 @@ export interface ErrorDetails {
  */
 export class SpikegradError extends Error {
   override readonly name: string = "SpikegradError";
-  /** `ERR_` and the kind of error, e.g. `"ERR_ARGUMENT"`; the core's own is `"ERR_CORE"`. */
+  /** `ERR_` and the kind of error, e.g. `"ERR_ARGUMENT"`. */
   readonly code: string;
   /** The argument, field or file at fault, e.g. `"layers[2].kernel"`, where there is one. */
   readonly argument: string | undefined;

@@ -8,6 +8,7 @@ import type { WasmSource } from "./core/wasm.ts";
 import { modelInFile } from "./description.ts";
 import { type Prediction, type PredictOptions, predict } from "./evaluation.ts";
 import { Live, type LiveStep } from "./live.ts";
+import { coreOf } from "./methods/cores.ts";
 import { type NetworkDescription, readModel } from "./model-file.ts";
 import { restoreParameters } from "./parameters.ts";
 import { Runner } from "./runner.ts";
@@ -54,7 +55,11 @@ export interface InferOptions {
 export async function loadNetwork(bytes: Uint8Array, option: InferOptions = {}): Promise<InferenceNetwork> {
   const { wasm } = options("loadNetwork options", option, ["wasm"]);
   const file = readModel(bytes);
-  const { description, model, core } = await modelInFile(file);
+  // Both files of the method are asked for at once.
+  const [core, { description, model }] = await Promise.all([
+    wasm === undefined ? coreOf(file.network.method?.kind) : undefined,
+    modelInFile(file),
+  ]);
   const runner = new Runner(description, await Engine.create(model, description.seed, { wasm, core }));
   restoreParameters(runner, file);
   return new InferenceNetwork(runner);

@@ -143,27 +143,20 @@ function checksum(
 export function readModel(bytes: Uint8Array): ModelFile {
   const { tensors, metadata } = SPIKEGRAD_TRAINING ? readFloats(bytes) : readWeights(bytes);
   const meta = (key: string): string | undefined => metadata[key];
-  if (meta("format") !== "spikegrad") {
-    throw new FormatError(
-      "__metadata__.format",
-      meta("format"),
-      '"spikegrad": a file that network.save() or checkpoint() wrote',
-    );
-  }
-  if (meta("version") !== String(FILE_VERSION)) {
-    throw new FormatError(
-      "__metadata__.version",
-      meta("version"),
-      `"${FILE_VERSION}", the version that this release reads`,
-    );
-  }
-  if (meta("rng") !== GENERATOR || meta("rngVersion") !== String(GENERATOR_VERSION)) {
-    throw new FormatError(
-      "__metadata__.rng",
-      `${meta("rng")} version ${meta("rngVersion")}`,
-      `${GENERATOR} version ${GENERATOR_VERSION}: with another generator the same seed would mean other spikes`,
-    );
-  }
+  const demand = (key: string, found: string | undefined, wanted: string, why: string): void => {
+    if (found !== wanted) throw new FormatError(`__metadata__.${key}`, found, why);
+  };
+  const why = "a file that network.save() or checkpoint() wrote";
+  demand("format", meta("format"), "spikegrad", `"spikegrad": ${why}`);
+  const version = String(FILE_VERSION);
+  demand("version", meta("version"), version, `"${version}", the version that this release reads`);
+  const generator = `${GENERATOR} version ${GENERATOR_VERSION}`;
+  demand(
+    "rng",
+    `${meta("rng")} version ${meta("rngVersion")}`,
+    generator,
+    `${generator}: with another generator the same seed would mean other spikes`,
+  );
   const network = json("network", meta("network")) as NetworkDescription;
   if (!Array.isArray(network.layers) || !Array.isArray(network.input)) {
     throw new FormatError(
@@ -172,6 +165,13 @@ export function readModel(bytes: Uint8Array): ModelFile {
       "a description with input, encoder, method, layers, loss and seed",
     );
   }
+  const stated = meta("checksum");
+  if (stated !== undefined) {
+    const found = checksum(metadata, tensors);
+    if (found !== stated)
+      throw new FormatError("__metadata__.checksum", found, `${stated}: the file is damaged, or was changed`);
+  }
+  if (!SPIKEGRAD_TRAINING) return { network, parameters: parametersOf(tensors) } as ModelFile;
   const training =
     meta("training") === undefined ? undefined : (json("training", meta("training")) as TrainingRecord);
   const parameters = new Map<string, Tensor>();
@@ -182,12 +182,6 @@ export function readModel(bytes: Uint8Array): ModelFile {
     else if (name.startsWith(BEST)) best.set(name.slice(BEST.length), tensor);
     else parameters.set(name, tensor);
   }
-  const stated = meta("checksum");
-  if (stated !== undefined) {
-    const found = checksum(metadata, tensors);
-    if (found !== stated)
-      throw new FormatError("__metadata__.checksum", found, `${stated}: the file is damaged, or was changed`);
-  }
   return {
     network,
     epoch: count("epoch", meta("epoch")),
@@ -197,6 +191,11 @@ export function readModel(bytes: Uint8Array): ModelFile {
     state,
     best,
   };
+}
+
+/** The tensors that a checkpoint does not have beside the network's. */
+function parametersOf(tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
+  return new Map([...tensors].filter(([name]) => !name.startsWith(OPTIMIZER) && !name.startsWith(BEST)));
 }
 
 /** A safetensors file of 32-bit floats. */

@@ -9,6 +9,14 @@ import type { NetworkDescription } from "./model-file.ts";
 import type { Tensor } from "./tensor.ts";
 import { breathe } from "./yield.ts";
 
+/** Nothing but the answer and its loss. Programs of a bundle that only infers do not ask. */
+const PLAIN = {
+  record: { spikes: false, membranes: false, spikeTimes: false, readouts: false },
+  masks: false,
+  given: false,
+  count: false,
+};
+
 /** A network's engine with its description: checks what comes in, runs batches, reads what comes out. */
 export class Runner {
   readonly description: NetworkDescription;
@@ -70,11 +78,7 @@ export class Runner {
       mode,
       capacity,
       blocks: this.#blocks(capacity),
-      record: { spikes: false, membranes: false, spikeTimes: false, readouts: false },
-      masks: false,
-      // Without training there is no loss to compute.
-      given: !SPIKEGRAD_TRAINING,
-      count: false,
+      ...(SPIKEGRAD_TRAINING ? PLAIN : (undefined as unknown as typeof PLAIN)),
       ...more,
     };
   }
@@ -175,8 +179,8 @@ export class Runner {
 
   /** Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn. */
   async runEach(lowered: Lowered, count: number): Promise<void> {
-    const { threads } = this.engine;
-    const blocks = Math.min(count, Math.max(threads.count, Math.ceil(count / (this.model.together ?? 1))));
+    const least = SPIKEGRAD_TRAINING ? this.engine.threads.count : 1;
+    const blocks = Math.min(count, Math.max(least, Math.ceil(count / (this.model.together ?? 1))));
     this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
     await this.#runBlocks(lowered, blocks);
   }

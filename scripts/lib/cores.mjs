@@ -85,7 +85,7 @@ export const moduleCores = (query) => ({
 });
 
 /**
- * For esbuild: what a method's file imports as its own core.
+ * For esbuild: what is imported as a method's own core.
  *
  * @param {string | undefined} path the core that only infers, from which each method's is cut; undefined where methods have none
  * @returns {import("esbuild").Plugin}
@@ -94,20 +94,18 @@ export const methodCores = (path) => ({
   name: "method-cores",
   setup(build) {
     build.onResolve({ filter: /\.wasm\?method$/ }, (args) => ({
-      path: basename(args.path, ".wasm?method"),
+      path: path === undefined ? "no-core" : basename(args.path, ".wasm?method").concat("-core"),
       namespace: "method-core",
     }));
-    build.onLoad({ filter: /./, namespace: "method-core" }, async ({ path: method }) =>
-      path === undefined
-        ? { contents: "export default undefined" }
-        : {
-            contents: await packedText(`${path} ${method}`, async () =>
-              cutCore(await readFile(path), method),
-            ),
-            loader: "text",
-            watchFiles: [path],
-          },
-    );
+    build.onLoad({ filter: /./, namespace: "method-core" }, async ({ path: name }) => {
+      if (path === undefined) return { contents: "export default undefined" };
+      const method = name.replace("-core", "");
+      return {
+        contents: await packedText(`${path} ${method}`, async () => cutCore(await readFile(path), method)),
+        loader: "text",
+        watchFiles: [path],
+      };
+    });
   },
 });
 
@@ -122,7 +120,6 @@ async function instructionsOf(method) {
     write: false,
     metafile: true,
     define: { SPIKEGRAD_TRAINING: "false" },
-    plugins: [methodCores(undefined)],
     logLevel: "error",
   });
   const files = Object.keys(metafile.inputs).filter((path) => path.startsWith("src/"));
@@ -177,10 +174,10 @@ async function cutCore(wasm, method) {
     "vacuum",
   ]);
   core.runPasses(["remove-unused-module-elements"]);
-  // Once more for size. Inlining is done, and no pass changes a result.
+  // For size. Inlining is done, and no pass changes a result. The second time settles the order of functions.
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
-  core.optimize();
+  for (let i = 0; i < 2; i++) core.optimize();
   if (!core.validate()) throw new Error(`${method}: the core that was cut is not valid`);
   const binary = core.emitBinary();
   core.dispose();

@@ -30,7 +30,7 @@ export interface EngineOptions {
   readonly build?: "auto" | Build;
   readonly wasm?: WasmSource;
   readonly threads?: "auto" | number;
-  /** The method's own core: see `Method.core`. */
+  /** Text of the method's own core. */
   readonly core?: string | undefined;
 }
 
@@ -58,6 +58,28 @@ export function blockCount(samples: number, parameterLength: number): number {
   let blocks = MAX_BLOCKS;
   while (blocks > 2 && blocks * parameterLength > BLOCK_BUDGET) blocks /= 2;
   return Math.min(blocks, samples);
+}
+
+/** The threads of an engine, and what runs them if they are more than one. */
+interface Company {
+  readonly threads: Threads;
+  readonly workers?: typeof import("./workers.ts");
+}
+const ALONE: Company = { threads: { count: 1 } };
+
+/** Starts as many workers as are asked for and can be had. */
+async function startThreads({ threads = 1, build = "auto", wasm }: EngineOptions): Promise<Company> {
+  const asked = checkThreads(threads);
+  if (asked === 1) return ALONE;
+  try {
+    const workers = await import("./workers.ts");
+    const possible = await workers.possibleThreads(asked, { build, module: wasm !== undefined });
+    if (possible.count === 1) return { threads: possible };
+    await workers.startWorkers(possible.count);
+    return { threads: possible, workers };
+  } catch (error) {
+    return { threads: { count: 1, reason: error instanceof Error ? error.message : String(error) } };
+  }
 }
 
 /** Memory, core and parameters of one network. */
@@ -116,21 +138,8 @@ export class Engine {
   }
 
   static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
-    const { wasm } = option;
-    const build = SPIKEGRAD_TRAINING ? (option.build ?? "auto") : "auto";
-    let threads: Threads = { count: 1 };
-    let workers: typeof import("./workers.ts") | undefined;
-    const asked = SPIKEGRAD_TRAINING ? checkThreads(option.threads ?? 1) : 1;
-    if (SPIKEGRAD_TRAINING && asked !== 1) {
-      try {
-        const pool = await import("./workers.ts");
-        threads = await pool.possibleThreads(asked, { build, module: wasm !== undefined });
-        if (threads.count > 1) await pool.startWorkers(threads.count);
-        if (threads.count > 1) workers = pool;
-      } catch (error) {
-        threads = { count: 1, reason: error instanceof Error ? error.message : String(error) };
-      }
-    }
+    const { wasm, build = "auto" } = option;
+    const { threads, workers } = SPIKEGRAD_TRAINING ? await startThreads(option) : ALONE;
     const source =
       SPIKEGRAD_TRAINING && workers ? { build: "threads" as const } : { build, wasm, own: option.core };
     const loaded = await loadCore(source);
@@ -340,7 +349,7 @@ export class Engine {
 
   /** Ranks that a program for `purpose` has memory for. */
   #ranks({ mode, capacity }: Purpose): number {
-    return mode === "step" ? 1 : Math.min(this.threads.count, capacity);
+    return !SPIKEGRAD_TRAINING || mode === "step" ? 1 : Math.min(this.threads.count, capacity);
   }
 
   /** Bytes that a program for `purpose` would take, gradients included, without taking them. */

@@ -1,4 +1,4 @@
-import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../errors.ts";
+import { ArgumentError, FileError, FormatError, MissingError, type SpikegradError } from "../errors.ts";
 import { options } from "../validate.ts";
 import { type CoreSource, simdCore } from "./builds/simd.ts";
 import { setWorkerSource, type WorkerSource } from "./threads.ts";
@@ -173,7 +173,7 @@ async function loadGiven(wasm: WasmSource, build: "auto" | Build): Promise<Core>
       `a core of version ${SPIKEGRAD_VERSION}`,
     );
   }
-  if (build !== "auto" && stamp.build !== build) {
+  if (SPIKEGRAD_TRAINING && build !== "auto" && stamp.build !== build) {
     throw new FormatError("wasm", `the ${stamp.build} build`, `the ${build} build, as "build" says`);
   }
   return { build: stamp.build, module };
@@ -242,29 +242,12 @@ function readStamp(module: WebAssembly.Module): Stamp {
 
 /**
  * Makes an instance of a core on a memory of the caller's. Gives the core's exports.
- *
- * @throws SpikegradError with code `ERR_CORE`, from any export, when the core aborts
  */
 export async function instantiateCore<Exports extends object>(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
   imports: Readonly<Record<string, WebAssembly.ImportValue>> = {},
 ): Promise<Exports> {
-  const env = {
-    ...imports,
-    memory,
-    abort: (message: number, file: number, line: number, column: number): never => {
-      const where = `${readText(memory, file)}:${line}:${column}`;
-      throw new SpikegradError("ERR_CORE", `The core stopped at ${where}: ${readText(memory, message)}`);
-    },
-  };
-  const { exports } = await WebAssembly.instantiate(module, { env });
+  const { exports } = await WebAssembly.instantiate(module, { env: { ...imports, memory } });
   return exports as unknown as Exports;
-}
-
-/** Reads an AssemblyScript string: UTF-16 at the address, its length in bytes in the word before. */
-function readText(memory: WebAssembly.Memory, address: number): string {
-  if (address < 4) return "(no text)";
-  const length = new DataView(memory.buffer).getUint32(address - 4, true);
-  return new TextDecoder("utf-16le").decode(new Uint8Array(memory.buffer, address, length).slice());
 }

@@ -56,18 +56,10 @@ function portOf(): Port {
 declare function require(name: string): { parentPort?: Port };
 
 function open(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
-  const text = (address: number) => {
-    if (address < 4) return "(no text)";
-    const length = new DataView(memory.buffer).getUint32(address - 4, true);
-    return new TextDecoder("utf-16le").decode(new Uint8Array(memory.buffer, address, length).slice());
-  };
   const env = {
     memory,
     wait: (address: number, value: number) => {
       Atomics.wait(new Int32Array(memory.buffer), address >>> 2, value);
-    },
-    abort: (message: number, file: number, line: number, column: number) => {
-      throw new Error(`${text(file)}:${line}:${column}: ${text(message)}`);
     },
   };
   return new WebAssembly.Instance(module, { env }).exports as unknown as Core;

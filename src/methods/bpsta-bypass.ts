@@ -188,7 +188,7 @@ function transitsOf(stem: SteppedStem, stage: Stage, first: Source) {
     if (transit.kind === "dropout") {
       const mask = stem.scratch(bytes);
       const { name, probability, index } = transit;
-      draw.push(() => stem.dropout(name, layout, mask, probability, index));
+      draw.push(() => stem.drawMask(name, layout, mask, probability, index));
       onward.push(() => plan.emit(Op.Multiply, from.values, mask, layout.length));
       back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
       continue;

@@ -1,4 +1,3 @@
-import core from "../../dist/bpsta.wasm?method";
 import {
   type Extent,
   type FanoutGeometry,
@@ -219,7 +218,6 @@ function masksOf(stages: readonly Stage[]): MaskInfo[] {
 /** `bpsta`, as the library sees it. */
 export const bpstaMethod: Method<BpstaDescriptor> = {
   kind: "bpsta",
-  core,
   loss: squaredError({ reduction: "mean" }),
   check: ({ kind: _, ...rest }) => bpsta(rest),
   expand: SPIKEGRAD_TRAINING ? expand : flatten,

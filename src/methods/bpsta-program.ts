@@ -255,7 +255,7 @@ class Part {
     this.#membrane = waiting ? stem.scratch(bytes) : plan.perRank(bytes);
     this.#carry = train ? stem.scratch(bytes) : 0;
     this.#delta = train ? (own ? stem.scratch(field.bytes) : rank(field.bytes, stepped)) : 0;
-    const bits = stem.bits(layout, purpose.record.spikes);
+    const bits = stem.bits(layout);
     this.bits = bits.view;
     if (SPIKEGRAD_TRAINING && bits.address) {
       const name = `${stage.name}.spikes`;
@@ -284,7 +284,9 @@ class Part {
       [Bpsta.Decay]: { f32: network.descriptor.decay },
       [Bpsta.Constant]: this.constant ? 1 : 0,
       ...(SPIKEGRAD_TRAINING && {
-        [Bpsta.Recorded]: purpose.record.membranes ? stem.values(`${stage.name}.membranes`, layout, true) : 0,
+        [Bpsta.Recorded]: purpose.record.membranes
+          ? stem.recorded(`${stage.name}.membranes`, layout, true)
+          : 0,
       }),
       ...(train && {
         [Bpsta.Kappa]: { f32: network.descriptor.kappa },
@@ -339,7 +341,7 @@ class Part {
         if (!train) continue;
         const mask = stem.scratch(bytes);
         const { name, probability, index } = transit;
-        this.#masks.push(() => stem.dropout(name, layout, mask, probability, index));
+        this.#masks.push(() => stem.drawMask(name, layout, mask, probability, index));
         if (from.values) this.onward.push(() => plan.emit(Op.Multiply, from.values, mask, layout.length));
         else at = { ...from, activity: stem.activityOf(layout, from.bits, mask) };
         if (train) this.back.unshift(() => plan.emit(Op.Multiply, from.delivered, mask, layout.length));
@@ -410,22 +412,23 @@ class Part {
 
   /** I = b + Σ w x, of all steps of a sample. */
   sweep(): void {
-    const { plan, purpose, operations, steps } = this.#stem;
+    const { plan, purpose, steps } = this.#stem;
     plan.loop(Op.ForSteps, [steps, 1], () => {
       plan.emit(Op.BiasForward, this.bias.forward);
       if (SPIKEGRAD_TRAINING && purpose.count)
-        plan.emit(Op.CountOperations, this.synapse.forward, operations);
+        plan.emit(Op.CountOperations, this.synapse.forward, this.#stem.operationCounter);
     });
     plan.emit(Op.SweepForward, this.synapse.forward, steps);
   }
 
   /** I = b + Σ w x, of one sample and step. */
   currents(): void {
-    const { plan, purpose, operations } = this.#stem;
+    const { plan, purpose } = this.#stem;
     const { bytes } = this.stage.geometry.target;
     if (bytes > this.stage.layout.length * 4) this.#stem.clear(this.#field, bytes);
     plan.emit(Op.BiasForward, this.bias.forward);
     plan.emit(Op.FanoutForward, this.synapse.forward);
-    if (SPIKEGRAD_TRAINING && purpose.count) plan.emit(Op.CountOperations, this.synapse.forward, operations);
+    if (SPIKEGRAD_TRAINING && purpose.count)
+      plan.emit(Op.CountOperations, this.synapse.forward, this.#stem.operationCounter);
   }
 }

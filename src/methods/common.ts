@@ -299,18 +299,20 @@ export class Stem {
     return plan.view(plan.take(apart * this.purpose.capacity, 64), { sample: apart, step: stepBytes });
   }
 
-  /** A layer's bits for every step; `kept` holds those of every sample for `record`. */
-  bits(layout: Layout, kept: boolean): Bits {
+  /** A layer's bits for every step; `kept`, which `record` asks for, holds those of every sample. */
+  bits(layout: Layout, kept = SPIKEGRAD_TRAINING && this.purpose.record.spikes): Bits {
     const { plan, steps, purpose } = this;
     const step = layout.bitBytes;
-    if (purpose.mode === "step") return { view: this.scratch(step), address: 0 };
-    if (!kept) return { view: this.scratch(step, this.#stepwise ? 0 : step), address: 0 };
+    if (!SPIKEGRAD_TRAINING || purpose.mode === "step" || !kept) {
+      const once = purpose.mode === "step" || this.#stepwise;
+      return { view: this.scratch(step, once ? 0 : step), address: 0 };
+    }
     const address = plan.take(purpose.capacity * step * steps, 64);
     return { view: plan.view(address, { step, sample: step * steps }), address };
   }
 
   /** Values of every sample (and step) that `record` gives out; gives their view. */
-  values(name: string, layout: Layout, perStep: boolean): number {
+  recorded(name: string, layout: Layout, perStep: boolean): number {
     const steps = perStep ? this.steps : 0;
     const bytes = layout.length * 4;
     const address = this.plan.take(this.purpose.capacity * bytes * Math.max(steps, 1), 64);
@@ -322,7 +324,7 @@ export class Stem {
    * The primitive of a surrogate at `membrane` in place of a layer's spikes, for checking gradients: the record of the op
    * that fills it in at every step, its activity, and that of the step before. `slope`: k, or π k / 2 for atan.
    */
-  smooth(
+  smoothed(
     layout: Layout,
     membrane: { view: number; stride: number; threshold: number; learned?: number },
     surrogate: { kind: Derivative; slope: number },
@@ -385,7 +387,7 @@ export class Stem {
   }
 
   /** View of the counter of synaptic operations. */
-  get operations(): number {
+  get operationCounter(): number {
     return this.plan.view(this.ports.operations, { sample: 8 });
   }
 
@@ -418,7 +420,7 @@ export class Stem {
   }
 
   /** Emits the drawing (or copying) of a dropout mask into the view `mask`. `index` keys its random numbers. */
-  dropout(name: string, layout: Layout, mask: number, probability: number, index: number): void {
+  drawMask(name: string, layout: Layout, mask: number, probability: number, index: number): void {
     const { plan, purpose } = this;
     let given = 0;
     if (purpose.masks) {

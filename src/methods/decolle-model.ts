@@ -1,4 +1,3 @@
-import core from "../../dist/decolle.wasm?method";
 import { denseGeometry, type Extent, type FanoutGeometry, Layout, size } from "../core/geometry.ts";
 import { panelGeometry } from "../core/panels.ts";
 import { type PatchGeometry, patchGeometry } from "../core/patch.ts";
@@ -200,7 +199,6 @@ function model(
 /** `decolle`, as the library sees it. */
 export const decolleMethod: Method<DecolleDescriptor> = {
   kind: "decolle",
-  core,
   loss: smoothL1(),
   losses: ["smoothL1"],
   check: ({ kind: _, ...rest }) => decolle(rest),

@@ -193,7 +193,7 @@ class Part {
     this.#origin = plan.shift(this.#field, origin);
     this.#membranes =
       SPIKEGRAD_TRAINING && purpose.record.membranes
-        ? stem.values(`${layer.name}.membranes`, layout, true)
+        ? stem.recorded(`${layer.name}.membranes`, layout, true)
         : 0;
     const state = (n: number) => {
       const view = stem.scratch(n);
@@ -204,7 +204,7 @@ class Part {
     const own = state(layout.bitBytes);
     const filters = train && this.#traced ? [0, 0] : [state(layout.length * 4), state(layout.length * 4)];
     const pools = layer.window > 1;
-    const bits = stem.bits(pooled, purpose.record.spikes);
+    const bits = stem.bits(pooled);
     if (SPIKEGRAD_TRAINING && bits.address) {
       const port = {
         name: `${layer.name}.spikes`,
@@ -283,12 +283,12 @@ class Part {
     const answer = new Layout({ channels: descriptor.classes, height: 1, width: 1 }, true);
     const kept = train && purpose.record.readouts;
     const readout = kept
-      ? stem.values(`${layer.name}.readout`, answer, true)
+      ? stem.recorded(`${layer.name}.readout`, answer, true)
       : stem.scratch(answer.length * 4);
     // What the readout sees; the surrogate's slope is 10.
     const smooth =
       SPIKEGRAD_TRAINING && purpose.smooth
-        ? stem.smooth(
+        ? stem.smoothed(
             pooled,
             {
               view: pools ? best : this.#origin,
@@ -431,7 +431,7 @@ class Part {
     const { name, pooled, probability } = this.#layer;
     stem.clear(this.#field, this.#fieldBytes);
     for (const { view, bytes } of this.#states) stem.clear(view, bytes);
-    if (SPIKEGRAD_TRAINING && this.#mask) stem.dropout(name, pooled, this.#mask, probability, this.#index);
+    if (SPIKEGRAD_TRAINING && this.#mask) stem.drawMask(name, pooled, this.#mask, probability, this.#index);
   }
 
   /** Aᵀ, classes outermost. */
@@ -461,7 +461,7 @@ class Part {
       [DecolleDense.Starts]: stem.scratch((DENSE_STEPS + 3) * 4),
       [DecolleDense.Currents]: plan.perRank(DENSE_STEPS * 128),
       [DecolleDense.Outputs]: layout.extent.channels,
-      ...(SPIKEGRAD_TRAINING && { [DecolleDense.Operations]: purpose.count ? stem.operations : 0 }),
+      ...(SPIKEGRAD_TRAINING && { [DecolleDense.Operations]: purpose.count ? stem.operationCounter : 0 }),
     });
   }
 
@@ -476,7 +476,7 @@ class Part {
         if (!this.#wholeSample) {
           this.#current();
           if (SPIKEGRAD_TRAINING && purpose.count)
-            plan.emit(Op.CountOperations, this.#synapse, stem.operations);
+            plan.emit(Op.CountOperations, this.#synapse, stem.operationCounter);
           this.#spike();
         }
         if (!this.#scored) return;

@@ -41,8 +41,13 @@ export async function methodOf<D extends MethodDescriptor>(descriptor: D): Promi
         .join(", ")}`,
     );
   }
+  return (await fileOf(kind, METHODS[kind])) as Method<D>;
+}
+
+/** What `load` brings by import(): a file of the method `kind`. */
+export async function fileOf<T>(kind: string, load: () => Promise<T>): Promise<T> {
   try {
-    return (await METHODS[kind]()) as Method<D>;
+    return await load();
   } catch (cause) {
     const hint = "a service worker cannot load files on demand, and needs spikegrad/bundle";
     throw new MissingError("method", `the package's file of ${kind} cannot be loaded (${cause}); ${hint}`, {

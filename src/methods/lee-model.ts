@@ -1,5 +1,4 @@
 import { BackwardFlags, Lee, Op, Output } from "../../assembly/abi.ts";
-import core from "../../dist/lee.wasm?method";
 import {
   convolved,
   type Extent,
@@ -221,7 +220,7 @@ function lower(
     const membraneBytes = pool ? bytes : field.bytes;
     const membrane = plan.perRank(membraneBytes);
     const sums = pool ? plan.perRank(bytes) : 0;
-    const bits = stage.readout ? undefined : stem.bits(layout, purpose.record.spikes);
+    const bits = stage.readout ? undefined : stem.bits(layout);
     let amplitude = 0;
     let amplitudes = 0;
     if (train && stage.probability > 0) {
@@ -241,7 +240,7 @@ function lower(
       });
     }
     const membranes =
-      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.values(`${name}.membranes`, layout, true) : 0;
+      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.recorded(`${name}.membranes`, layout, true) : 0;
     const filtered = train && !pool && !stage.readout ? plan.perRank(bytes) : 0;
     const total = train && filtered ? plan.perRank(bytes) : 0;
     const delivered = train && !stage.readout ? plan.perRank(bytes) : 0;
@@ -344,7 +343,7 @@ function lower(
     for (const { synapse, forward } of synapses) {
       plan.emit(synapse.kind === "route" ? Op.RouteForward : Op.FanoutForward, forward);
       if (SPIKEGRAD_TRAINING && purpose.count && synapse.kind === "fanout")
-        plan.emit(Op.CountOperations, forward, stem.operations);
+        plan.emit(Op.CountOperations, forward, stem.operationCounter);
     }
     // A pool has its u only as it compares, and keeps it itself.
     if (SPIKEGRAD_TRAINING && part.membranes && !part.pool) {
@@ -367,7 +366,7 @@ function lower(
         stem.clear(part.total, part.bytes);
       }
       if (SPIKEGRAD_TRAINING && part.amplitude)
-        stem.dropout(name, layout, part.amplitude, probability, part.i);
+        stem.drawMask(name, layout, part.amplitude, probability, part.i);
       plan.loop(Op.ForSteps, [steps, 1], () => forwardStep(part));
     }
     plan.emit(lossOp(loss, purpose), records[records.length - 1].neuron);
@@ -450,7 +449,6 @@ function masksOf(stages: readonly Stage[]): MaskInfo[] {
 /** `lee`, as the library sees it. */
 export const leeMethod: Method<LeeDescriptor> = {
   kind: "lee",
-  core,
   loss: squaredError(),
   check: ({ kind: _, ...rest }) => lee(rest),
   expand: SPIKEGRAD_TRAINING ? expand : flatten,

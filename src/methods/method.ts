@@ -177,8 +177,6 @@ export interface Model {
 /** A gradient method, as the library sees it. */
 export interface Method<Descriptor extends { readonly kind: string }> {
   readonly kind: Descriptor["kind"];
-  /** In the bundle that only infers: a core with the method's own instructions, deflated. */
-  readonly core?: string | undefined;
   /** Checks a descriptor that came from outside. */
   check(descriptor: Descriptor): Descriptor;
   /** The user's list with every neuron explicit and every layer named. */

@@ -1,4 +1,3 @@
-import core from "../../dist/stdbp.wasm?method";
 import { convolved, type Extent, Layout } from "../core/geometry.ts";
 import { ArgumentError } from "../errors.ts";
 import type { CanonicalLayer, LayerDescriptor } from "../layers.ts";
@@ -128,7 +127,6 @@ const START = { kind: "scaledNormal", mean: 0.1, deviation: 0.7 } as const;
 /** `stdbp`, as the library sees it. */
 export const stdbpMethod: Method<StdbpDescriptor> = {
   kind: "stdbp",
-  core,
   loss: crossEntropy(),
   continuous: true,
   check: ({ kind: _, ...rest }) => stdbp(rest),

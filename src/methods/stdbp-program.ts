@@ -234,7 +234,7 @@ export function lowerStdbp(
       [Stdbp.Sources]: from.length,
       [Stdbp.Spikes]: spikes,
       [Stdbp.Scratch]: plan.perRank(128),
-      ...(SPIKEGRAD_TRAINING && { [Stdbp.Operations]: purpose.count ? stem.operations : 0 }),
+      ...(SPIKEGRAD_TRAINING && { [Stdbp.Operations]: purpose.count ? stem.operationCounter : 0 }),
       ...(train && {
         [Stdbp.Gradient]: gradientOf(stem, parameter),
         [Stdbp.Bound]: { f32: descriptor.inverseBound || LARGEST },
@@ -271,7 +271,7 @@ export function lowerStdbp(
   const kept =
     SPIKEGRAD_TRAINING && purpose.record.spikeTimes
       ? parts.map(({ stage, times }) => ({
-          to: stem.values(`${stage.name}.spikeTimes`, stage.layout, false),
+          to: stem.recorded(`${stage.name}.spikeTimes`, stage.layout, false),
           times,
           bytes: stage.layout.length * 4,
         }))
@@ -291,7 +291,7 @@ export function lowerStdbp(
     eachSample(() => {
       if (SPIKEGRAD_TRAINING)
         for (const { to, times, bytes } of kept) plan.emit(Op.Copy, to, times, 1, bytes, bytes, bytes);
-      plan.emit(Op.TimesLoss, answer, purpose.given ? 1 : 0);
+      plan.emit(Op.TimesLoss, answer, SPIKEGRAD_TRAINING && !purpose.given ? 0 : 1);
     });
   };
   if (!train) {

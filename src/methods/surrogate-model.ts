@@ -1,4 +1,3 @@
-import core from "../../dist/surrogate.wasm?method";
 import { denseGeometry, type Extent, type FanoutGeometry, Layout } from "../core/geometry.ts";
 import type { EncoderDescriptor } from "../encoders.ts";
 import { ArgumentError } from "../errors.ts";
@@ -150,7 +149,6 @@ function own(layout: Layout, parameter: (geometry: FanoutGeometry) => number): S
 /** `surrogate`, as the library sees it. */
 export const surrogateMethod: Method<SurrogateDescriptor> = {
   kind: "surrogate",
-  core,
   loss: crossEntropy({ on: "membrane" }),
   recurrent: true,
   learnsNeurons: true,

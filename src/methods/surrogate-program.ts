@@ -122,7 +122,7 @@ export function lowerSurrogate(
     const previous = kept ? everyStep(bytes, 1) : plan.perRank(bytes);
     const membrane = kept ? plan.shift(previous, bytes) : previous;
     const trace = synaptic ? plan.perRank(bytes) : 0;
-    const bits = stem.bits(neurons, purpose.record.spikes);
+    const bits = stem.bits(neurons);
     let amplitude = 0;
     let amplitudes = 0;
     if (train && stage.probability > 0) {
@@ -142,7 +142,7 @@ export function lowerSurrogate(
       });
     }
     const membranes =
-      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.values(`${name}.membranes`, neurons, true) : 0;
+      SPIKEGRAD_TRAINING && purpose.record.membranes ? stem.recorded(`${name}.membranes`, neurons, true) : 0;
 
     // Backward. D of a pool's field or of a convolution is held for one step, D of a dense layer for all.
     const delivered = train ? everyStep(bytes) : 0;
@@ -228,7 +228,7 @@ export function lowerSurrogate(
         : 0;
     const smooth =
       SPIKEGRAD_TRAINING && purpose.smooth && i < last
-        ? stem.smooth(
+        ? stem.smoothed(
             neurons,
             {
               view: membrane,
@@ -344,7 +344,7 @@ export function lowerSurrogate(
       plan.emit(Op.FanoutForward, synapses[i].forward);
     }
     if (SPIKEGRAD_TRAINING && purpose.count)
-      plan.emit(Op.CountOperations, synapses[i].forward, stem.operations);
+      plan.emit(Op.CountOperations, synapses[i].forward, stem.operationCounter);
     if (part.pooling) plan.emit(Op.FieldPoolForward, part.pooling);
   };
 
@@ -361,7 +361,7 @@ export function lowerSurrogate(
         if (part.trace) stem.clear(part.trace, part.bytes);
       }
       if (train && part.amplitude)
-        stem.dropout(stage.name, stage.neurons, part.amplitude, stage.probability, i);
+        stem.drawMask(stage.name, stage.neurons, part.amplitude, stage.probability, i);
       if (part.once) current(part, i);
       // Nothing waits for a step before but the neurons themselves, and nobody looks at a step.
       const looks = SPIKEGRAD_TRAINING && (part.smooth !== undefined || part.membranes > 0);
@@ -377,7 +377,7 @@ export function lowerSurrogate(
           later(() => {
             plan.emit(Op.FanoutForward, recurrence.forward);
             if (SPIKEGRAD_TRAINING && purpose.count)
-              plan.emit(Op.CountOperations, recurrence.forward, stem.operations);
+              plan.emit(Op.CountOperations, recurrence.forward, stem.operationCounter);
           });
         }
         plan.emit(Op.SurrogateForward, part.neuron, 1);
