@@ -225,7 +225,9 @@ const aBlock: Check = (argument, layers) => {
 const aSide = anInteger(1, 255);
 const pool = { size: anInteger(1, 1024), name: aName };
 
-const LAYERS: { readonly [K in LayerDescriptor["kind"]]: Readonly<Record<string, Check>> } = {
+const LAYERS: { readonly [K in CanonicalLayer["kind"]]: Readonly<Record<string, Check>> } & {
+  readonly residual?: Readonly<Record<string, Check>>;
+} = {
   conv2d: {
     out: anInteger(1, 2 ** 16),
     kernel: aSide,
@@ -249,7 +251,8 @@ const LAYERS: { readonly [K in LayerDescriptor["kind"]]: Readonly<Record<string,
     name: aName,
   },
   dropout: { probability: aShare(), name: aName },
-  residual: { layers: aBlock, conv: aBoolean(true), stride: aSide },
+  // Files hold canonical lists.
+  ...(SPIKEGRAD_TRAINING && { residual: { layers: aBlock, conv: aBoolean(true), stride: aSide } }),
 };
 
 /**
@@ -379,7 +382,7 @@ export function neuron(option?: NeuronOptions): NeuronLayer {
 export function residual(layers: readonly LayerDescriptor[], option?: ResidualOptions): ResidualBlock {
   const given = options("residual", option, ["conv", "stride"]);
   const stride = given.stride ?? strideOf(layers);
-  return described("residual", { ...given, stride }, LAYERS.residual, { layers });
+  return described("residual", { ...given, stride }, LAYERS.residual ?? {}, { layers });
 }
 
 /** The product of the strides of a block's convolutions; plain data may leave them out, or be no layers at all. */
@@ -397,6 +400,6 @@ export function checkLayer<T extends LayerDescriptor>(argument: string, layer: T
   if (typeof kind !== "string" || !Object.hasOwn(LAYERS, kind))
     throw new ArgumentError(argument, kind ?? layer, `a layer: one of ${Object.keys(LAYERS).join(", ")}`);
   const { kind: _, ...given }: Partial<ResidualBlock> = layer as ResidualBlock;
-  if ("layers" in given) given.stride ??= strideOf(given.layers);
-  return { kind, ...fields(argument, given, LAYERS[layer.kind]) } as T;
+  if (SPIKEGRAD_TRAINING && "layers" in given) given.stride ??= strideOf(given.layers);
+  return { kind, ...fields(argument, given, LAYERS[kind as keyof typeof LAYERS] ?? {}) } as T;
 }

@@ -219,7 +219,7 @@ function explainRefusal(cause: unknown): SpikegradError {
       "WebAssembly",
       "This page or worker forbids to compile WebAssembly. In a page, add 'wasm-unsafe-eval' to script-src of its " +
         "Content-Security-Policy; in a CDN worker, let the bundler take the condition workerd or edge-light, or import " +
-        "spikegrad/spikegrad.wasm as a module and give it to init({ wasm })",
+        `spikegrad/spikegrad.wasm as a module and give it to ${SPIKEGRAD_TRAINING ? "init({ wasm })" : "loadNetwork as wasm"}`,
       { cause },
     );
   }

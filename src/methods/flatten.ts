@@ -19,7 +19,7 @@ export function flatten(layers: readonly LayerDescriptor[]): CanonicalLayer[] {
     if (layer.kind !== "residual") {
       const name = layer.name ?? `layer${list.length}`;
       list.push(layer.kind === "neuron" ? layer : { ...layer, name });
-    } else {
+    } else if (SPIKEGRAD_TRAINING) {
       const before = lastSpiking(list);
       if (before === undefined)
         throw new ArgumentError(argument, "residual", "a spiking layer in front of a residual block");
@@ -32,7 +32,7 @@ export function flatten(layers: readonly LayerDescriptor[]): CanonicalLayer[] {
       const shortcut = { from: before, conv: layer.conv, stride: layer.stride };
       list[list.length - 1] = checkLayer(argument, { ...last, shortcut });
     }
-    places.set(list[list.length - 1], argument);
+    if (SPIKEGRAD_TRAINING) places.set(list[list.length - 1], argument);
   };
   layers.forEach((layer, i) => {
     visit(layer, `layers[${i}]`);

@@ -1,8 +1,8 @@
 // Loading the core: which build, from where, and what is said when it cannot be.
 import { readFile } from "node:fs/promises";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { hasSimd, instantiateCore, loadCore } from "../../src/core/wasm.ts";
-import { ArgumentError, FileError, FormatError, MissingError, SpikegradError } from "../../src/errors.ts";
+import { hasSimd, loadCore } from "../../src/core/wasm.ts";
+import { ArgumentError, FileError, FormatError, MissingError } from "../../src/errors.ts";
 
 const read = (file: string) => readFile(new URL(`../../dist/${file}`, import.meta.url));
 
@@ -95,30 +95,6 @@ describe("where WebAssembly is not to be had", () => {
     await expect(loadCore({ wasm })).rejects.toThrow(MissingError);
     await expect(loadCore({ wasm })).rejects.toThrow("'wasm-unsafe-eval'");
   });
-});
-
-test("an abort of the core becomes a typed error with its text", async () => {
-  // (module (import "env" "memory" (memory 1)) (import "env" "abort" (func (param i32 i32 i32 i32)))
-  //   (func (export "stop") (call 0 (i32.const 16) (i32.const 32) (i32.const 3) (i32.const 4))))
-  const bytes = Uint8Array.of(
-    ...[0, 97, 115, 109, 1, 0, 0, 0],
-    ...[1, 11, 2, 96, 4, 127, 127, 127, 127, 0, 96, 0, 0],
-    ...[2, 27, 2, 3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2, 0, 1],
-    ...[3, 101, 110, 118, 5, 97, 98, 111, 114, 116, 0, 0],
-    ...[3, 2, 1, 1],
-    ...[7, 8, 1, 4, 115, 116, 111, 112, 0, 1],
-    ...[10, 14, 1, 12, 0, 65, 16, 65, 32, 65, 3, 65, 4, 16, 0, 11],
-  );
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const write = (address: number, text: string) => {
-    new Uint32Array(memory.buffer)[address / 4 - 1] = text.length * 2;
-    new Uint16Array(memory.buffer, address, text.length).set([...text].map((letter) => letter.charCodeAt(0)));
-  };
-  write(16, "why");
-  write(32, "a.ts");
-  const core = await instantiateCore<{ stop(): void }>(await WebAssembly.compile(bytes), memory);
-  expect(() => core.stop()).toThrow(SpikegradError);
-  expect(() => core.stop()).toThrow("The core stopped at a.ts:3:4: why");
 });
 
 /** The engine's WebAssembly with some functions replaced. */

@@ -201,7 +201,9 @@ describe("spikegrad/infer", () => {
     for (const [what, bytes] of bad) {
       const error = await thrown(() => inference.loadNetwork(bytes));
       expect(error, what).toBeInstanceOf(inference.FormatError);
-      expect(error.message, what).toBe((await failure(() => fullLibrary.loadNetwork(bytes))).message);
+      // Files have no residual blocks, so it knows none.
+      const { message } = await failure(() => fullLibrary.loadNetwork(bytes));
+      expect(error.message, what).toBe(message.replace(", residual", ""));
     }
     expect(await thrown(() => inference.loadNetwork("x" as never))).toBeInstanceOf(inference.ArgumentError);
     const unknown = await thrown(() => inference.loadNetwork(file, { threads: 2 } as never));
