@@ -17,8 +17,8 @@ export const BOUNDS = {
   wasm: 36 * KILOBYTE,
   entry: 60 * KILOBYTE,
   withMethod: 72 * KILOBYTE,
-  infer: 15.75 * KILOBYTE,
-  inferWithMethod: 25.25 * KILOBYTE,
+  infer: 15.5 * KILOBYTE,
+  inferWithMethod: 25 * KILOBYTE,
 };
 
 const METHODS = ["lee", "bpsta", "decolle", "stdbp", "surrogate"];
