@@ -222,6 +222,9 @@ export const enum Window {
   Size = 52,
 }
 
+/** Bytes of one channel's events in synapse/channels.ts, thirty-two of them. */
+export const BIN_BYTES = 512;
+
 /** Bytes at the start of the scratch for dense activity that synapse/matrix.ts packs into. */
 export const MATRIX_SCRATCH = 142592;
 
@@ -322,7 +325,8 @@ export const enum Deliver {
   Delta = 16, // view, a step apart: D
   Delivered = 20, // view, a step apart: G
   Steps = 24,
-  Size = 28,
+  Outputs = 28, // real ones
+  Size = 32,
 }
 
 /** In a table of offsets: this position reaches nothing. All bits are set. */

@@ -2,7 +2,7 @@
 //
 // Per neuron eight lane partials over its weights (vectors of even and odd place), then the fixed tree of fanout.ts. Four
 // neurons go together, so that their trees become vertical adds; all steps of four neurons are done while their weights are
-// in the first-level cache. Bound by loads (five for eight arithmetic instructions).
+// in the first-level cache, or, of three vectors, in registers, a neuron a lane. Bound by arithmetic.
 
 import { Deliver, View } from "../abi";
 import { at } from "../view";
@@ -12,6 +12,7 @@ export function deliver(record: usize, frame: usize): void {
   const vectors = load<u32>(record, Deliver.Vectors);
   const stride = load<u32>(record, Deliver.WeightStride) as usize;
   const steps = load<u32>(record, Deliver.Steps);
+  const outputs = load<u32>(record, Deliver.Outputs);
   const deltaView = load<u32>(record, Deliver.Delta) as usize;
   const deltaStep = load<u32>(deltaView, View.PerStep) as usize;
   const toView = load<u32>(record, Deliver.Delivered) as usize;
@@ -20,69 +21,96 @@ export function deliver(record: usize, frame: usize): void {
   let w = at(load<u32>(record, Deliver.Weight), frame);
   let to = at(toView, frame);
   for (let i: usize = 0; i < neurons; i += 4) {
-    let d = deltas;
-    let g = to;
-    let t: u32 = 0;
-    if (ASC_FEATURE_SIMD) {
-      if (vectors == 3) {
-        for (; t + 1 < steps; t += 2) {
-          twoSteps(w, stride, d, deltaStep, g, toStep);
-          d += deltaStep << 1;
-          g += toStep << 1;
-        }
+    if (ASC_FEATURE_SIMD && vectors == 3) {
+      if (outputs <= 10) acrossLanes(w, stride, deltas, deltaStep, to, toStep, steps, 10);
+      else acrossLanes(w, stride, deltas, deltaStep, to, toStep, steps, 12);
+    } else {
+      let d = deltas;
+      let g = to;
+      for (let t: u32 = 0; t < steps; ++t) {
+        four(w, stride, d, vectors, g);
+        d += deltaStep;
+        g += toStep;
       }
-    }
-    for (; t < steps; ++t) {
-      four(w, stride, d, vectors, g);
-      d += deltaStep;
-      g += toStep;
     }
     w += stride << 2;
     to += 16;
   }
 }
 
-/** `four` for three vectors and two steps, which share the loads of the weights. */
+/**
+ * All steps of four neurons, a neuron a lane, whose weights onto nine to twelve `outputs` stay in registers. Sums that begin at +0
+ * never end in -0, so one +0 at the end is as good as eight at the beginning, and what would be added for padding is left out.
+ */
 @inline
-function twoSteps(w: usize, stride: usize, d: usize, deltaStep: usize, to: usize, toStep: usize): void {
-  const x0 = v128.load(d);
-  const x1 = v128.load(d, 16);
-  const x2 = v128.load(d, 32);
-  const y0 = v128.load(d + deltaStep);
-  const y1 = v128.load(d + deltaStep, 16);
-  const y2 = v128.load(d + deltaStep, 32);
-  let w0 = v128.load(w);
-  let w1 = v128.load(w, 16);
-  let w2 = v128.load(w, 32);
-  const xa = three(w0, w1, w2, x0, x1, x2);
-  const ya = three(w0, w1, w2, y0, y1, y2);
-  w += stride;
-  w0 = v128.load(w);
-  w1 = v128.load(w, 16);
-  w2 = v128.load(w, 32);
-  const xb = three(w0, w1, w2, x0, x1, x2);
-  const yb = three(w0, w1, w2, y0, y1, y2);
-  w += stride;
-  w0 = v128.load(w);
-  w1 = v128.load(w, 16);
-  w2 = v128.load(w, 32);
-  const xc = three(w0, w1, w2, x0, x1, x2);
-  const yc = three(w0, w1, w2, y0, y1, y2);
-  w += stride;
-  w0 = v128.load(w);
-  w1 = v128.load(w, 16);
-  w2 = v128.load(w, 32);
-  const xd = three(w0, w1, w2, x0, x1, x2);
-  const yd = three(w0, w1, w2, y0, y1, y2);
-  v128.store(to, trees(xa, xb, xc, xd));
-  v128.store(to + toStep, trees(ya, yb, yc, yd));
+function acrossLanes(w: usize, stride: usize, d: usize, deltaStep: usize, to: usize, toStep: usize, steps: u32, outputs: i32): void {
+  const p = w;
+  const q = w + stride;
+  const r = q + stride;
+  const s = r + stride;
+  const w0 = column(p, q, r, s, 0, 0);
+  const w1 = column(p, q, r, s, 0, 1);
+  const w2 = column(p, q, r, s, 0, 2);
+  const w3 = column(p, q, r, s, 0, 3);
+  const w4 = column(p, q, r, s, 16, 0);
+  const w5 = column(p, q, r, s, 16, 1);
+  const w6 = column(p, q, r, s, 16, 2);
+  const w7 = column(p, q, r, s, 16, 3);
+  const w8 = column(p, q, r, s, 32, 0);
+  const w9 = column(p, q, r, s, 32, 1);
+  const w10 = outputs > 10 ? column(p, q, r, s, 32, 2) : w0;
+  const w11 = outputs > 10 ? column(p, q, r, s, 32, 3) : w0;
+  do {
+    // Loaded by the vector: V8 would keep an address in a register for each load of a lane.
+    const x = v128.load(d);
+    const y = v128.load(d, 16);
+    const z = v128.load(d, 32);
+    let a = f32x4.add(f32x4.mul(w0, splat0(x)), f32x4.mul(w8, splat0(z)));
+    let b = f32x4.mul(w2, splat2(x));
+    if (outputs > 10) b = f32x4.add(b, f32x4.mul(w10, splat2(z)));
+    a = f32x4.add(a, f32x4.mul(w4, splat0(y)));
+    b = f32x4.add(b, f32x4.mul(w6, splat2(y)));
+    const even = f32x4.add(a, b);
+    a = f32x4.add(f32x4.mul(w1, splat1(x)), f32x4.mul(w9, splat1(z)));
+    b = f32x4.mul(w3, splat3(x));
+    if (outputs > 10) b = f32x4.add(b, f32x4.mul(w11, splat3(z)));
+    a = f32x4.add(a, f32x4.mul(w5, splat1(y)));
+    b = f32x4.add(b, f32x4.mul(w7, splat3(y)));
+    v128.store(to, f32x4.add(f32x4.add(even, f32x4.add(a, b)), f32x4.splat(0)));
+    d += deltaStep;
+    to += toStep;
+  } while (--steps);
 }
 
-/** Even plus odd partials of three vectors; the even ones begin at +0, so that no sum is -0. */
+/** Lane 0 in all lanes. */
 @inline
-function three(w0: v128, w1: v128, w2: v128, x0: v128, x1: v128, x2: v128): v128 {
-  const even = f32x4.add(f32x4.add(f32x4.splat(0), f32x4.mul(w0, x0)), f32x4.mul(w2, x2));
-  return f32x4.add(even, f32x4.mul(w1, x1));
+function splat0(v: v128): v128 {
+  return v128.shuffle<i32>(v, v, 0, 0, 0, 0);
+}
+
+@inline
+function splat1(v: v128): v128 {
+  return v128.shuffle<i32>(v, v, 1, 1, 1, 1);
+}
+
+@inline
+function splat2(v: v128): v128 {
+  return v128.shuffle<i32>(v, v, 2, 2, 2, 2);
+}
+
+@inline
+function splat3(v: v128): v128 {
+  return v128.shuffle<i32>(v, v, 3, 3, 3, 3);
+}
+
+/** Place `k` of the vectors at `offset` of four rows. */
+@inline
+function column(p: usize, q: usize, r: usize, s: usize, offset: usize, k: u8): v128 {
+  const o = offset + ((k as usize) << 2);
+  let c = v128.load32_splat(p + o);
+  c = f32x4.replace_lane(c, 1, load<f32>(q + o));
+  c = f32x4.replace_lane(c, 2, load<f32>(r + o));
+  return f32x4.replace_lane(c, 3, load<f32>(s + o));
 }
 
 /** The trees of four neurons: lanes 0+2 and 1+3 of two at a time, then both of all four. */

@@ -10,6 +10,7 @@
 
 import { BackwardFlags, Event, EVENT_CHUNK, Fanout, FanoutColumn, FanoutRow, Frame, Activity } from "../abi";
 import { at } from "../view";
+import { channelsBackward } from "./channels";
 import { trees } from "./deliver";
 import { collect, LIST, rewind, valued } from "./events";
 import { narrow, narrowForward, narrowGradient } from "./narrow";
@@ -290,6 +291,8 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
   const deliver = flags & BackwardFlags.Deliver;
   const accumulate = flags & BackwardFlags.Accumulate;
   const weight = flags & BackwardFlags.Weight;
+  const window = load<u32>(fanout, Fanout.Window) as usize;
+  if (window && deliver && weight && channelsBackward(fanout, window, accumulate, frame)) return;
   const delivered = deliver ? at(load<u32>(fanout, Fanout.Delivered), frame) : 0;
   const shift = weight ? at(load<u32>(fanout, Fanout.Gradient), frame) - weights : 0;
   rewind(scratch);
@@ -345,7 +348,7 @@ function accumulateRuns(gradient: usize, t: usize, vectors: i32, runs: i32, ws: 
 
 /** The fixed tree over eight lane partials: even and odd vectors lane by lane, then lanes 0+2, 1+3, then both. */
 @inline
-function tree(even: v128, odd: v128): f32 {
+export function tree(even: v128, odd: v128): f32 {
   const s = f32x4.add(even, odd);
   const h = f32x4.add(s, v128.shuffle<i32>(s, s, 2, 3, 0, 1));
   return f32x4.extract_lane(h, 0) + f32x4.extract_lane(h, 1);

@@ -29,11 +29,11 @@ function forward(fanout: usize, vectors: u32, frame: usize): void {
     let c = vectors > 2 ? v128.load(target, 32) : a;
     let d = vectors > 3 ? v128.load(target, 48) : a;
     for (let row: u32 = 0; row < rows; ++row, weights += rowBytes) {
-      for (let j: u32 = 0; j < rowWords; ++j, bits += 4) {
-        let word = load<u32>(bits);
-        const group = weights + (j << 5) * stride;
+      let group = weights;
+      for (let j: u32 = 0; j < rowWords; j += 2, bits += 8, group += stride << 6) {
+        let word = words(bits, j + 1 < rowWords);
         while (word) {
-          const w = group + ctz(word) * stride;
+          const w = group + (ctz(word) as usize) * stride;
           word &= word - 1;
           a = f32x4.add(a, v128.load(w));
           if (vectors > 1) b = f32x4.add(b, v128.load(w, 16));
@@ -41,6 +41,7 @@ function forward(fanout: usize, vectors: u32, frame: usize): void {
           if (vectors > 3) d = f32x4.add(d, v128.load(w, 48));
         }
       }
+      if (rowWords & 1) bits -= 4;
     }
     v128.store(target, a);
     if (vectors > 1) v128.store(target, b, 16);
@@ -63,6 +64,14 @@ function forward(fanout: usize, vectors: u32, frame: usize): void {
 
 /** dw += D at the spikes. */
 export function narrowGradient(fanout: usize, vectors: u32, frame: usize): void {
+  if (vectors == 1) gradient(fanout, 1, frame);
+  else if (vectors == 2) gradient(fanout, 2, frame);
+  else if (vectors == 3) gradient(fanout, 3, frame);
+  else gradient(fanout, 4, frame);
+}
+
+@inline
+function gradient(fanout: usize, vectors: u32, frame: usize): void {
   const activity = load<u32>(fanout, Fanout.Activity) as usize;
   const delta = at(load<u32>(fanout, Fanout.Target), frame);
   const stride = load<u32>(fanout, Fanout.WeightStride) as usize;
@@ -71,7 +80,28 @@ export function narrowGradient(fanout: usize, vectors: u32, frame: usize): void 
   const rowWords = load<u32>(activity, Activity.RowWords);
   let bits = at(load<u32>(activity, Activity.Data), frame);
   let gradient = at(load<u32>(fanout, Fanout.Gradient), frame);
-  const bytes = (vectors as usize) << 4;
+  if (ASC_FEATURE_SIMD) {
+    const a = v128.load(delta);
+    const b = vectors > 1 ? v128.load(delta, 16) : a;
+    const c = vectors > 2 ? v128.load(delta, 32) : a;
+    const d = vectors > 3 ? v128.load(delta, 48) : a;
+    for (let row: u32 = 0; row < rows; ++row, gradient += rowBytes) {
+      let group = gradient;
+      for (let j: u32 = 0; j < rowWords; j += 2, bits += 8, group += stride << 6) {
+        let word = words(bits, j + 1 < rowWords);
+        while (word) {
+          const g = group + (ctz(word) as usize) * stride;
+          word &= word - 1;
+          v128.store(g, f32x4.add(v128.load(g), a));
+          if (vectors > 1) v128.store(g, f32x4.add(v128.load(g, 16), b), 16);
+          if (vectors > 2) v128.store(g, f32x4.add(v128.load(g, 32), c), 32);
+          if (vectors > 3) v128.store(g, f32x4.add(v128.load(g, 48), d), 48);
+        }
+      }
+      if (rowWords & 1) bits -= 4;
+    }
+    return;
+  }
   for (let row: u32 = 0; row < rows; ++row, gradient += rowBytes) {
     for (let j: u32 = 0; j < rowWords; ++j, bits += 4) {
       let word = load<u32>(bits);
@@ -79,14 +109,16 @@ export function narrowGradient(fanout: usize, vectors: u32, frame: usize): void 
       while (word) {
         const g = group + ctz(word) * stride;
         word &= word - 1;
-        if (ASC_FEATURE_SIMD) {
-          for (let k: usize = 0; k < bytes; k += 16) v128.store(g + k, f32x4.add(v128.load(g + k), v128.load(delta + k)));
-        } else {
-          for (let k: usize = 0; k < bytes; k += 4) store<f32>(g + k, load<f32>(g + k) + load<f32>(delta + k));
-        }
+        for (let k: usize = 0; k < vectors << 4; k += 4) store<f32>(g + k, load<f32>(g + k) + load<f32>(delta + k));
       }
     }
   }
+}
+
+/** The word at `bits`, with the next one above it where there is one: leaving a loop over bits is a branch nobody foresees. */
+@inline
+function words(bits: usize, both: bool): u64 {
+  return both ? load<u64>(bits) : (load<u32>(bits) as u64);
 }
 
 /** Vectors of a fanout that these kernels can take with this activity and these flags, or 0. */

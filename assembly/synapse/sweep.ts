@@ -10,7 +10,8 @@
 import { Activity, ActivityKind, BackwardFlags, Fanout, FanoutColumn, Frame, SWEEP_INPUTS, SWEEP_STEPS, View } from "../abi";
 import { at } from "../view";
 import { panel } from "./direct";
-import { add1, addScaled, dot, dotAdd, dotAddScaled, pair } from "./fanout";
+import { two } from "./channels";
+import { add1, addScaled, dotAdd, dotAddScaled, tree } from "./fanout";
 import { COLUMNS, DEPTH, HEIGHT, packBits, packValues, product, ROWS, VALUES, WEIGHTS } from "./matrix";
 import { countBits, countValues, DENSE_BITS, DENSE_VALUES, walk128, walk16, walk64 } from "./window";
 
@@ -183,52 +184,94 @@ export function sweepBackward(fanout: usize, steps: i32, flags: i32, frame: usiz
   const data = at(dataView, frame) + last * dataStep;
   const target = at(targetView, frame) + last * targetStep;
   const delivered = origin(deliveredView, frame) + last * deliveredStep;
+  const plain = bits && !amplitude;
   for (let row: u32 = 0; row < rows; ++row) {
     for (let first: u32 = 0; first < rowLength; first += 32) {
-      const index = (row * rowLength + first) as usize;
-      const chunk = weights + index * ws;
+      const words = data + ((row * rowWords + (first >> 5)) << 2);
       const count = min<u32>(rowLength - first, 32);
-      let t = target;
-      let g = delivered + (index << 2);
-      let place = bits ? data + ((row * rowWords + (first >> 5)) << 2) : data + (index << 2);
-      for (let step = 0; step < steps; ++step) {
-        if (bits && !amplitude) {
-          for (let word = load<u32>(place); word; word &= word - 1) {
-            const k = ctz(word) as usize;
-            const w = chunk + k * ws;
+      for (let k: u32 = 0; k < count; ++k) {
+        const index = (row * rowLength + first + k) as usize;
+        const w = weights + index * ws;
+        let value = bits ? amplitude + (index << 2) : data + (index << 2);
+        let word = words;
+        let t = target;
+        let g = delivered + (index << 2);
+        // The active step that waits for another, to share the loads of w and dw with it.
+        let waits = false;
+        let t1: usize = 0;
+        let g1: usize = 0;
+        let x1: f32 = 1;
+        for (let step = 0; step < steps; ++step) {
+          const x: f32 = plain ? 1 : load<f32>(value);
+          if (bits ? (load<u32>(word) >> k) & 1 : x != 0) {
             if (!deliver) {
-              add1(w + shift, t, vectors, 1, 0, 0);
-              continue;
-            }
-            const rest = word & (word - 1);
-            if (!rest) {
-              store<f32>(g + (k << 2), dotAdd(t, w, shift, vectors, 1, 0, 0));
-              break;
-            }
-            const k2 = ctz(rest) as usize;
-            store<f32>(g + (k2 << 2), pair(t, w, chunk + k2 * ws, shift, vectors, 1, 0, 0, g + (k << 2), 0));
-            word = rest;
-          }
-        } else {
-          const word = bits ? load<u32>(place) : 0;
-          for (let k: usize = 0; k < count; ++k) {
-            let x: f32;
-            if (bits) {
-              if (!((word >> (k as u32)) & 1)) continue;
-              x = load<f32>(amplitude + ((index + k) << 2));
+              if (plain) add1(w + shift, t, vectors, 1, 0, 0);
+              else addScaled(w + shift, t, x, vectors, 1, 0, 0);
+            } else if (waits) {
+              if (plain) store<f32>(g, two(t1, t, w, shift, vectors, 1, 0, 0, g1, 0));
+              else twoScaled(t1, t, w, shift, x1, x, vectors, g1, g);
+              waits = false;
             } else {
-              x = load<f32>(place + (k << 2));
-              if (x == 0) continue;
+              waits = true;
+              t1 = t;
+              g1 = g;
+              x1 = x;
             }
-            const w = chunk + k * ws;
-            if (deliver) store<f32>(g + (k << 2), dotAddScaled(t, w, shift, x, vectors, 1, 0, 0));
-            else addScaled(w + shift, t, x, vectors, 1, 0, 0);
           }
+          if (bits) word -= dataStep;
+          else value -= dataStep;
+          t -= targetStep;
+          g -= deliveredStep;
         }
-        t -= targetStep;
-        g -= deliveredStep;
-        place -= dataStep;
+        if (waits) store<f32>(g1, plain ? dotAdd(t1, w, shift, vectors, 1, 0, 0) : dotAddScaled(t1, w, shift, x1, vectors, 1, 0, 0));
       }
     }
   }
+}
+
+/** Σ w · D of two steps, to g1 and g2, and dw += x · D of both on the way. */
+function twoScaled(t1: usize, t2: usize, w: usize, shift: usize, x1: f32, x2: f32, vectors: i32, g1: usize, g2: usize): void {
+  if (!ASC_FEATURE_SIMD) {
+    store<f32>(g1, dotAddScaled(t1, w, shift, x1, vectors, 1, 0, 0));
+    store<f32>(g2, dotAddScaled(t2, w, shift, x2, vectors, 1, 0, 0));
+    return;
+  }
+  const a = f32x4.splat(x1);
+  const b = f32x4.splat(x2);
+  let even1 = f32x4.splat(0);
+  let odd1 = even1;
+  let even2 = even1;
+  let odd2 = even1;
+  let dw = w + shift;
+  let n = vectors;
+  for (; n >= 2; n -= 2) {
+    let y = v128.load(w);
+    let d = v128.load(t1);
+    let sum = f32x4.add(v128.load(dw), f32x4.mul(d, a));
+    even1 = f32x4.add(even1, f32x4.mul(y, d));
+    d = v128.load(t2);
+    even2 = f32x4.add(even2, f32x4.mul(y, d));
+    v128.store(dw, f32x4.add(sum, f32x4.mul(d, b)));
+    y = v128.load(w, 16);
+    d = v128.load(t1, 16);
+    sum = f32x4.add(v128.load(dw, 16), f32x4.mul(d, a));
+    odd1 = f32x4.add(odd1, f32x4.mul(y, d));
+    d = v128.load(t2, 16);
+    odd2 = f32x4.add(odd2, f32x4.mul(y, d));
+    v128.store(dw, f32x4.add(sum, f32x4.mul(d, b)), 16);
+    t1 += 32;
+    t2 += 32;
+    w += 32;
+    dw += 32;
+  }
+  if (n) {
+    const y = v128.load(w);
+    const d1 = v128.load(t1);
+    const d2 = v128.load(t2);
+    even1 = f32x4.add(even1, f32x4.mul(y, d1));
+    even2 = f32x4.add(even2, f32x4.mul(y, d2));
+    v128.store(dw, f32x4.add(f32x4.add(v128.load(dw), f32x4.mul(d1, a)), f32x4.mul(d2, b)));
+  }
+  store<f32>(g1, tree(even1, odd1));
+  store<f32>(g2, tree(even2, odd2));
 }

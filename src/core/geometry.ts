@@ -1,4 +1,4 @@
-import { FanoutColumn, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
+import { BIN_BYTES, FanoutColumn, MATRIX_SCRATCH, NOWHERE, Window } from "../../assembly/abi.ts";
 import type { Places } from "./places.ts";
 
 /** Shape of a layer's activity: channels, height, width. A dense layer is [N, 1, 1]. */
@@ -287,11 +287,14 @@ export function convGeometry(
   };
 }
 
-/** A bordered plane of values behind what the matrix product packs into, or a list of all spikes and of each column's start. */
+/**
+ * A bordered plane of values behind what the matrix product packs into, or a list of all spikes and of each column's start, or
+ * a bin a channel and where it ends.
+ */
 function windowScratch({ rows, rowLength, channels, extent }: Layout, padding: number): number {
   const plane = (rows + 2 * padding) * (rowLength + 2 * padding * channels);
   const list = rows * (extent.width + 2 * padding + 1 + rowLength);
-  return Math.max(MATRIX_SCRATCH + 4 * plane, 4 * list);
+  return Math.max(MATRIX_SCRATCH + 4 * plane, 4 * list, (BIN_BYTES + 4) * channels + BIN_BYTES);
 }
 
 /** Fully connected from `from` to `to`. */

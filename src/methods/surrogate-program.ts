@@ -286,6 +286,7 @@ export function lowerSurrogate(
             [Deliver.Delta]: fieldDelta,
             [Deliver.Delivered]: before.delivered,
             [Deliver.Steps]: steps,
+            [Deliver.Outputs]: stage.layout.extent.channels,
           })
         : stem.fanout(
             stem.everything(before.stage.neurons),

@@ -1,7 +1,7 @@
 // Kernels that are chosen by density give the same bits: events, lists, dense products; with SIMD and without.
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { BackwardFlags } from "../../assembly/abi.ts";
+import { BackwardFlags, Deliver } from "../../assembly/abi.ts";
 import { type Source, Synapse } from "../../bench/kernels/synapse.ts";
 import {
   convGeometry,
@@ -10,17 +10,21 @@ import {
   type FanoutGeometry,
   Layout,
 } from "../../src/core/geometry.ts";
+import { Plan } from "../../src/core/plan.ts";
 import { compile } from "./compile.ts";
 
 const SOURCE = `
+export { deliver } from "./assembly/synapse/deliver";
 export { fanoutBackward, fanoutForward } from "./assembly/synapse/fanout";
-export { sweepForward, sweepLists, sweepProduct } from "./assembly/synapse/sweep";
+export { sweepBackward, sweepForward, sweepLists, sweepProduct } from "./assembly/synapse/sweep";
 export { gather, windowProduct } from "./assembly/synapse/window";
 `;
 
 interface Kernels {
+  deliver(record: number, frame: number): void;
   fanoutBackward(fanout: number, flags: number, frame: number): void;
   fanoutForward(fanout: number, frame: number): void;
+  sweepBackward(fanout: number, steps: number, flags: number, frame: number): void;
   sweepForward(fanout: number, steps: number, frame: number): void;
   sweepLists(fanout: number, steps: number, frame: number): void;
   sweepProduct(fanout: number, steps: number, frame: number): void;
@@ -68,6 +72,28 @@ function currents(
   }
   run(core.exports, synapse);
   return new Int32Array(synapse.target.slice().buffer);
+}
+
+/** G and weight gradient after `run`, as bits, likewise; both begin with numbers, where only real inputs count. */
+function backward(
+  core: Core,
+  source: Source,
+  geometry: FanoutGeometry,
+  dense: number,
+  seed: number,
+  run: (exports: Kernels, synapse: Synapse) => void,
+): { delivered: Int32Array; gradient: Int32Array } {
+  let found = { delivered: new Int32Array(), gradient: new Int32Array() };
+  currents(core, source, geometry, dense, seed, (exports, synapse) => {
+    synapse.delivered.fill(0);
+    synapse.gradient.fill(0.125);
+    run(exports, synapse);
+    found = {
+      delivered: new Int32Array(synapse.delivered.slice().buffer),
+      gradient: new Int32Array(synapse.gradient.slice().buffer),
+    };
+  });
+  return found;
 }
 
 describe("kernels", () => {
@@ -152,15 +178,138 @@ describe("kernels", () => {
         BackwardFlags.Deliver | BackwardFlags.Accumulate,
         BackwardFlags.Deliver | BackwardFlags.Weight,
       ].map((flags) =>
-        [simd, scalar].map((core) => {
-          let delivered = new Float32Array();
-          currents(core, source, geometry, density, seed, (exports, synapse) => {
-            synapse.delivered.fill(0);
-            exports.fanoutBackward(synapse.fanout, flags, synapse.frame);
-            delivered = synapse.delivered.slice();
+        [simd, scalar].map(
+          (core) =>
+            backward(core, source, geometry, density, seed, (exports, { fanout, frame }) =>
+              exports.fanoutBackward(fanout, flags, frame),
+            ).delivered,
+        ),
+      );
+      for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+    });
+    fc.assert(property, { numRuns: 60 });
+  });
+
+  it("of G and the weight gradient, event by event and channel by channel", () => {
+    const cases = fc.record({
+      kind: kinds,
+      channels: fc.integer({ min: 1, max: 70 }),
+      out: fc.integer({ min: 1, max: 20 }),
+      height: fc.integer({ min: 1, max: 9 }),
+      width: fc.integer({ min: 1, max: 9 }),
+      kernel: fc.integer({ min: 1, max: 3 }),
+      stride: fc.integer({ min: 1, max: 2 }),
+      pad: fc.boolean(),
+      accumulate: fc.constantFrom(0, BackwardFlags.Accumulate),
+      density,
+      seed: fc.nat(),
+    });
+    const property = fc.property(cases, (drawn) => {
+      const { kind, channels, out, height, width, kernel, stride, pad, accumulate, density, seed } = drawn;
+      const from = new Layout({ channels, height, width }, pad);
+      const rows = convolved(height, kernel, stride, 1);
+      const columns = convolved(width, kernel, stride, 1);
+      const to = new Layout({ channels: out, height: rows, width: columns }, true);
+      const geometry = convGeometry(from, to, kernel, stride, 1);
+      const source: Source = { layout: from, steps: 1, kind };
+      const flags = BackwardFlags.Deliver | BackwardFlags.Weight | accumulate;
+      const found = (["events", "fanout"] as const).map((record) =>
+        [simd, scalar].map((core) =>
+          backward(core, source, geometry, density, seed, (exports, synapse) =>
+            exports.fanoutBackward(synapse[record], flags, synapse.frame),
+          ),
+        ),
+      );
+      for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+    });
+    fc.assert(property, { numRuns: 60 });
+  });
+
+  it("of a dense synapse over all steps, backward", () => {
+    const cases = fc.record({
+      kind: kinds,
+      channels: fc.integer({ min: 1, max: 70 }),
+      height: fc.integer({ min: 1, max: 3 }),
+      out: fc.integer({ min: 1, max: 40 }),
+      steps: fc.integer({ min: 1, max: 20 }),
+      deliver: fc.constantFrom(0, BackwardFlags.Deliver),
+      density,
+      seed: fc.nat(),
+    });
+    const property = fc.property(cases, ({ kind, channels, height, out, steps, deliver, density, seed }) => {
+      const layout = new Layout({ channels, height, width: 1 }, true);
+      const geometry = denseGeometry(layout, new Layout({ channels: out, height: 1, width: 1 }, true));
+      const flags = deliver | BackwardFlags.Weight;
+      const ways: ((core: Kernels, synapse: Synapse) => void)[] = [
+        (core, synapse) => {
+          for (let step = steps - 1; step >= 0; step--) {
+            synapse.step = step;
+            core.fanoutBackward(synapse.events, flags, synapse.frame);
+          }
+          synapse.step = 0;
+        },
+        (core, { fanout, frame }) => core.sweepBackward(fanout, steps, flags, frame),
+      ];
+      const found = ways.map((way) =>
+        [simd, scalar].map((core) => backward(core, { layout, steps, kind }, geometry, density, seed, way)),
+      );
+      for (const one of found.flat()) expect(one).toEqual(found[0][0]);
+    });
+    fc.assert(property, { numRuns: 60 });
+  });
+
+  it("of G of every neuron at every step", () => {
+    const cases = fc.record({
+      neurons: fc.integer({ min: 1, max: 10 }).map((n) => 4 * n),
+      out: fc.integer({ min: 1, max: 20 }),
+      steps: fc.integer({ min: 1, max: 6 }),
+      seed: fc.nat(),
+    });
+    const property = fc.property(cases, ({ neurons, out, steps, seed }) => {
+      const layout = new Layout({ channels: neurons, height: 1, width: 1 }, true);
+      const to = new Layout({ channels: out, height: 1, width: 1 }, true);
+      const geometry = denseGeometry(layout, to);
+      const source: Source = { layout, steps, kind: "bits" };
+      const ways: ((core: Core, synapse: Synapse) => void)[] = [
+        ({ exports }, synapse) => {
+          for (let step = 0; step < steps; step++) {
+            synapse.step = step;
+            exports.fanoutBackward(synapse.events, BackwardFlags.Deliver, synapse.frame);
+          }
+          synapse.step = 0;
+        },
+        ({ exports, memory }, synapse) => {
+          const plan = new Plan(memory.buffer.byteLength, 1);
+          const record = plan.record(Deliver.Size, {
+            [Deliver.Weight]: plan.view(synapse.weights.byteOffset),
+            [Deliver.WeightStride]: geometry.weightStride,
+            [Deliver.Neurons]: layout.length,
+            [Deliver.Vectors]: to.length / 4,
+            [Deliver.Delta]: plan.view(synapse.target.byteOffset, { step: geometry.target.bytes }),
+            [Deliver.Delivered]: plan.view(synapse.delivered.byteOffset, { step: layout.length * 4 }),
+            [Deliver.Steps]: steps,
+            [Deliver.Outputs]: out,
           });
-          return new Int32Array(delivered.buffer);
-        }),
+          plan.finish();
+          memory.grow(Math.ceil(plan.bytes / 65536));
+          plan.write(memory.buffer);
+          exports.deliver(record, synapse.frame);
+        },
+      ];
+      const found = ways.map((way) =>
+        [simd, scalar].map(
+          (core) =>
+            backward(core, source, geometry, 1, seed, (_, synapse) => {
+              // Weights and deltas of padding are 0, as the library's are.
+              for (const [array, length] of [
+                [synapse.target, to.length],
+                [synapse.weights, geometry.weightStride / 4],
+              ] as const) {
+                for (let i = 0; i < array.length; i++) if (i % length >= out) array[i] = 0;
+              }
+              way(core, synapse);
+            }).delivered,
+        ),
       );
       for (const one of found.flat()) expect(one).toEqual(found[0][0]);
     });
