@@ -369,17 +369,10 @@ export class Engine {
     if (SPIKEGRAD_TRAINING && purpose.mode === "train") this.takeGradients(purpose.blocks);
     const bindings = this.#bindings();
     const ranks = this.#ranks(purpose);
-    const sizing = new Plan(SIZING_BASE, ranks);
-    this.model.lower(sizing, purpose, bindings);
-    sizing.finish();
-    const bytes = sizing.bytes;
-    const what = purpose.mode === "train" ? "training" : "inference";
-    const address = this.#arena.take(bytes, `${what} on batches of ${purpose.capacity}`);
-    const plan = new Plan(address, ranks);
-    const ports = this.model.lower(plan, purpose, bindings);
-    const program = plan.finish();
-    plan.write(this.#arena.memory.buffer);
-    const lowered = { purpose, ports, program, address, bytes, ranks, together: plan.together };
+    const what = `${purpose.mode === "train" ? "training" : "inference"} on batches of ${purpose.capacity}`;
+    const placed = this.#lay(what, ranks, (plan) => this.model.lower(plan, purpose, bindings));
+    const { address, program, result: ports, plan } = placed;
+    const lowered = { purpose, ports, program, address, bytes: plan.bytes, ranks, together: plan.together };
     this.#lowered.set(key, lowered);
     return lowered;
   }
@@ -485,20 +478,26 @@ export class Engine {
     return this.#crew?.wait(ranks) === true;
   }
 
-  /** Lays out and writes a region that stays until released; `build` is called twice with the same effect. */
+  /** Lays out and writes a region that stays until released; `build` may be called twice with the same effect. */
   placeProgram<T>(
     purpose: string,
     build: (plan: Plan) => T,
   ): { address: number; result: T; program: Program } {
-    const sizing = new Plan(SIZING_BASE, this.threads.count);
-    build(sizing);
-    sizing.finish();
-    const address = this.#arena.take(sizing.bytes, purpose);
-    const plan = new Plan(address, this.threads.count);
-    const result = build(plan);
-    const program = plan.finish();
-    plan.write(this.#arena.memory.buffer);
-    return { address, result, program };
+    return this.#lay(purpose, this.threads.count, build);
+  }
+
+  #lay<T>(purpose: string, ranks: number, build: (plan: Plan) => T) {
+    const lay = (address: number) => {
+      const plan = new Plan(address, ranks);
+      const result = build(plan);
+      return { address, plan, result, program: plan.finish() };
+    };
+    // How much it takes is known when it is laid out; most find no room but at the end.
+    const first = lay(this.#arena.end);
+    const address = this.#arena.take(first.plan.bytes, purpose);
+    const laid = address === first.address ? first : lay(address);
+    laid.plan.write(this.#arena.memory.buffer);
+    return laid;
   }
 }
 

@@ -39,6 +39,12 @@ export class Arena {
     return this.memory.buffer.byteLength;
   }
 
+  /** Where a region larger than every free one would begin. */
+  get end(): number {
+    const last = this.#free[this.#free.length - 1];
+    return last !== undefined && last.address + last.bytes === this.#end ? last.address : this.#end;
+  }
+
   /** A zeroed region of `bytes`. `purpose` is named when memory cannot grow. */
   take(bytes: number, purpose: string): number {
     const size = Math.ceil(Math.max(bytes, 1) / ALIGNMENT) * ALIGNMENT;
@@ -53,8 +59,7 @@ export class Arena {
       else this.#free[fit] = { address: address + size, bytes: region.bytes - size };
     } else {
       // A free region at the very end is grown rather than left behind.
-      const last = this.#free[this.#free.length - 1];
-      address = last !== undefined && last.address + last.bytes === this.#end ? last.address : this.#end;
+      address = this.end;
       this.#grow(address + size, purpose);
       if (address !== this.#end) this.#free.pop();
       this.#end = address + size;

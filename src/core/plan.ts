@@ -33,7 +33,7 @@ export interface Program {
 
 /**
  * Lays out one region of linear memory and writes a program into it. Addresses are handed out first, bytes are written
- * when the region exists: a plan made at base 0 tells the size, the same plan at the region's address is the real one.
+ * when the region exists: a plan tells its size, and the same plan at another address has it too.
  */
 export class Plan {
   readonly base: number;
