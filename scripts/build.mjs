@@ -216,13 +216,24 @@ async function buildCore({ target, file, entry = "assembly/index.ts" }) {
       "--outFile",
       relative(root, fresh),
     ]);
-    const wasm = stamp(await readFile(fresh), { build: target, version });
+    const wasm = stamp(await reordered(await readFile(fresh)), { build: target, version });
     await writeFile(fresh, wasm);
     await rename(fresh, out);
     console.log(`asc ${target}: ${wasm.length} bytes, ${seconds(started)}`);
   } finally {
     await rm(fresh, { force: true });
   }
+}
+
+/** Locals in an order that packs better. All passes at once would inline kernels, for which engines then run out of registers. */
+async function reordered(wasm) {
+  const { default: binaryen } = await import("assemblyscript/binaryen");
+  const core = binaryen.readBinary(wasm);
+  core.setFeatures(binaryen.Features.All);
+  core.runPasses(["reorder-locals", "coalesce-locals", "reorder-locals", "vacuum"]);
+  const binary = core.emitBinary();
+  core.dispose();
+  return binary;
 }
 
 /** Appends a custom section that tells the wrapper which core this is. */
