@@ -1,7 +1,7 @@
 import { ArgumentError } from "./errors.ts";
 import type { CanonicalLayer } from "./layers.ts";
 import type { Initial, ParameterSpec } from "./methods/method.ts";
-import { aNumber, aPositive, choice, described } from "./validate.ts";
+import { aNumber, aPositive, choice, described, fields } from "./validate.ts";
 
 /** Normal numbers of standard deviation `sqrt(2 / fan_in)`. Made by `heNormal`. */
 export interface HeNormalInitializer {
@@ -88,7 +88,7 @@ export function checkInitializer(argument: string, descriptor: InitializerDescri
   const kinds = Object.keys(INITIALIZERS) as (keyof typeof INITIALIZERS)[];
   const kind = choice(`${argument}.kind`, descriptor?.kind, kinds);
   const { kind: _, ...rest } = descriptor;
-  return described<InitializerDescriptor>(kind, rest, INITIALIZERS[kind]);
+  return { kind, ...fields(argument, rest, INITIALIZERS[kind]) } as InitializerDescriptor;
 }
 
 /** How a tensor with `fanIn` inputs an output starts. */

@@ -53,7 +53,7 @@ export function options<T extends object>(
       throw new ArgumentError(
         `${argument}.${key}`,
         (value as never)[key],
-        `no such option; known are ${keys.join(", ")}`,
+        `no such option; known are ${keys.join(", ") || "none"}`,
       );
   }
   return value;
