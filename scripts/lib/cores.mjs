@@ -174,9 +174,14 @@ async function cutCore(wasm, method) {
     "vacuum",
   ]);
   core.runPasses(["remove-unused-module-elements"]);
-  // For size. Inlining is done, and no pass changes a result. The second time settles the order of functions.
+  // For size; no pass changes a result. Nothing is inlined any more: kernels that have one caller left would all go into the
+  // instruction loop, and an engine that optimizes that in one piece keeps the first answer waiting for 50 ms. The second
+  // time settles the order of functions.
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
+  binaryen.setAlwaysInlineMaxSize(0);
+  binaryen.setFlexibleInlineMaxSize(0);
+  binaryen.setOneCallerInlineMaxSize(0);
   for (let i = 0; i < 2; i++) core.optimize();
   if (!core.validate()) throw new Error(`${method}: the core that was cut is not valid`);
   const binary = core.emitBinary();

@@ -197,7 +197,7 @@ class Part {
   /** The current is the same at every step: computed once, its deltas summed. */
   readonly constant: boolean;
   /** Currents of every step are kept. */
-  readonly kept: boolean;
+  readonly kept: boolean = false;
   /** Currents of all steps are computed together. */
   readonly swept: boolean;
   readonly neuron: number;
@@ -242,9 +242,11 @@ class Part {
     this.swept = sweeps.own;
     this.#stepped = sweeps.next;
     this.constant = index === 0 && network.encoder.kind === "direct" && purpose.mode !== "step";
-    const needed = field.bytes * steps * purpose.capacity;
-    this.kept = train && batched && norm !== undefined && !this.constant && needed <= budget.bytes;
-    if (train && this.kept) budget.bytes -= needed;
+    if (train) {
+      const needed = field.bytes * steps * purpose.capacity;
+      this.kept = batched && norm !== undefined && !this.constant && needed <= budget.bytes;
+      if (this.kept) budget.bytes -= needed;
+    }
 
     // Between the passes of a batch normalisation a sample's values must stay; elsewhere the rank's memory will do.
     const own = train && batched && (norm !== undefined || this.constant);
@@ -332,7 +334,7 @@ class Part {
     const { plan } = stem;
     let at = { layout: this.stage.layout, activity, delivered, bits, values: 0 };
     const { transits } = this.stage;
-    const ends = transits.reduce((last, { kind }, i) => (kind === "dropout" ? last : i), -1);
+    const ends = train ? transits.reduce((last, { kind }, i) => (kind === "dropout" ? last : i), -1) : -1;
     for (const [i, transit] of transits.entries()) {
       const from = at;
       const { layout } = transit;
@@ -373,15 +375,16 @@ class Part {
       const values = stem.scratch(bytes, bytes);
       const cells = transit.window * transit.window;
       const sum = stem.route(from.activity, transit.geometry, values, 0, 1);
-      const share = train
-        ? stem.route(from.activity, transit.geometry, to, from.delivered, Math.fround(1 / cells))
-        : 0;
       this.onward.push(() => {
         stem.clear(values, bytes);
         plan.emit(Op.RouteForward, sum);
         plan.emit(Op.Divide, values, layout.length, { f32: cells });
       });
-      if (train) this.back.unshift(() => plan.emit(Op.RouteBackward, share, 0));
+      if (train) {
+        const scale = Math.fround(1 / cells);
+        const share = stem.route(from.activity, transit.geometry, to, from.delivered, scale);
+        this.back.unshift(() => plan.emit(Op.RouteBackward, share, 0));
+      }
       at = { layout, activity: stem.valuesOf(layout, values), delivered: to, bits: 0, values };
     }
     return at;

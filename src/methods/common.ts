@@ -183,7 +183,7 @@ export function lossFields(
     [Output.Losses]: stem.losses,
     [Output.Labels]: stem.labels,
     [Output.Delta]: delta,
-    [Output.Given]: stem.given,
+    [Output.Given]: stem.givenGradients,
     [Output.LossScale]: scale,
     [Output.Mean]: mean,
   };
@@ -404,7 +404,7 @@ export class Stem {
     return this.plan.view(this.ports.labels, { sample: 4 });
   }
 
-  get given(): number {
+  get givenGradients(): number {
     return this.ports.given ? this.#answer(this.ports.given) : 0;
   }
 

@@ -282,9 +282,8 @@ class Part {
     // Readout, answer and loss.
     const answer = new Layout({ channels: descriptor.classes, height: 1, width: 1 }, true);
     const kept = train && purpose.record.readouts;
-    const readout = kept
-      ? stem.recorded(`${layer.name}.readout`, answer, true)
-      : stem.scratch(answer.length * 4);
+    const readout =
+      train && kept ? stem.recorded(`${layer.name}.readout`, answer, true) : stem.scratch(answer.length * 4);
     // What the readout sees; the surrogate's slope is 10.
     const smooth =
       SPIKEGRAD_TRAINING && purpose.smooth
@@ -325,7 +324,7 @@ class Part {
     if (train) this.#turned = { from: stem.parameter(layer.readout.weight), to: weight };
     const delta = train ? stem.scratch(pooled.length * 4) : 0;
     let means = 0;
-    if (kept) {
+    if (train && kept) {
       const count = stem.steps - descriptor.burnIn;
       const address = plan.take(count * 4);
       stem.records.push({ name: `${layer.name}.loss`, address, kind: "plain", shape: [count] });

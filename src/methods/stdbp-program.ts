@@ -258,7 +258,7 @@ export function lowerStdbp(
       [TimesLoss.Losses]: stem.losses,
       [TimesLoss.Labels]: stem.labels,
       [TimesLoss.Delivered]: last.part.delivered,
-      [TimesLoss.Given]: stem.given,
+      [TimesLoss.Given]: stem.givenGradients,
       [TimesLoss.Temperature]: { f32: descriptor.temperature },
       [TimesLoss.Delay]: { f32: descriptor.silentDelay * descriptor.temperature },
       [TimesLoss.Nudge]: { f32: descriptor.labelNudge },

@@ -463,7 +463,7 @@ function stepLossFields(stem: SteppedStem, loss: LossDescriptor, delta: number) 
   return {
     [StepLoss.Kind]: stem.purpose.given ? StepLossKind.Given : kind,
     [StepLoss.Losses]: stem.losses,
-    [StepLoss.Given]: stem.given,
+    [StepLoss.Given]: stem.givenGradients,
     [StepLoss.Delta]: delta,
     [StepLoss.LossScale]: scale,
     [StepLoss.Mean]: mean,
