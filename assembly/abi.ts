@@ -26,6 +26,8 @@ export const enum Op {
   ForShare, // body; samples of the batch, ascending, each rank a share of them
   RankZero, // body; rank 0 alone runs it
   Barrier, // no rank goes on before all are here
+  Survey, // survey record; each rank looks at its share
+  Commit, // body, which changes parameters; no rank runs it if Team.Step is Held or Unsound, none or all do
   ForGroups, // body, samples a group; groups of neighbouring samples of the block, ascending
   ForLanes, // body; samples of the group, ascending; to views the place in the group stands for the block
   // encode
@@ -146,12 +148,21 @@ export const enum Frame {
 /** What the ranks of a program share, all of it atomic; the wrapper sets it to 0 before they start. */
 export const enum Team {
   Arrived = 0, // ranks waiting at the barrier
-  Passed = 4, // barriers passed; those that sleep wait for it to change
-  Sleepers = 8,
-  Next = 12, // the block that nobody has come for
-  Stop = 16, // 1: give up
-  Done = 20, // ranks that have come to the end of the program
+  Passed = 4, // barriers passed; those that wait see it change
+  Next = 8, // the block that nobody has come for
+  Stop = 12, // 1: give up
+  Done = 16, // ranks that have come to the end of a program
+  Step = 20, // TeamStep
+  Spins = 24, // loads fewer than the most before a rank sleeps at a barrier
   Size = 64,
+}
+
+/** Whether the ranks change parameters at the end of a batch. Who first takes it from Open decides for all. */
+export const enum TeamStep {
+  Open = 0,
+  Begun = 1,
+  Held = 2, // somebody reads the parameters: the step is left to the wrapper
+  Unsound = 3, // the wrapper has to look at the gradients
 }
 
 /** What changes from batch to batch; written by the wrapper, read by the core. */
@@ -912,6 +923,15 @@ export const enum Clip {
   Value = 8, // f32: largest magnitude, 0 if not clipped
   Norm = 12, // f32: largest Euclidean norm of all, 0 if not clipped
   Squares = 16, // f64, written: sum of squares before clipping
+  Size = 24,
+}
+
+/** What is looked at before a step that follows its batch at once; 8-byte aligned. */
+export const enum Survey {
+  Tensors = 0, // address of a table as in Clip
+  Count = 4,
+  Losses = 8, // address: one f32 a sample
+  Limit = 16, // f64: the sum of squares of a rank's share may be so large
   Size = 24,
 }
 

@@ -24,7 +24,7 @@ import { divide, maxPoolForward } from "./synapse/pool";
 import { routeForward } from "./synapse/route";
 import { sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
-import { goOn, nextBlock } from "./team";
+import { begins, goOn, nextBlock } from "./team";
 import { at, endOfShare, endSample, enterLane, firstOfShare, firstSample } from "./view";
 import { train } from "./training";
 
@@ -135,6 +135,13 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         const body = next;
         next += operand(pc, 0) << 2;
         if (load<u32>(frame, Frame.Rank) == 0) execute(body, next, frame);
+        break;
+      }
+      case Op.Commit: {
+        if (!ASC_FEATURE_THREADS) unreachable();
+        const body = next;
+        next += operand(pc, 0) << 2;
+        if (begins(frame)) execute(body, next, frame);
         break;
       }
       case Op.ForGroups: {

@@ -1,18 +1,21 @@
 // Ranks of one program in workers of their own: who takes which block, and where they wait for each other. Results depend on
 // neither. Other builds, and a program with one rank, have nothing to wait for.
 //
-// A barrier that spins costs 0.1 to 0.2 µs, one that sleeps 5 to 130: ranks spin for a while first. They sleep in a function of
-// the host's, not in memory.atomic.wait32, which corrupts locals in the baseline compiler of Node 20.
+// A barrier that spins costs 0.1 to 0.2 µs, so ranks spin for a while first. Where that was in vain, for want of free processors,
+// they soon spin for a short while only. Then they take naps, from which nobody wakes them: a rank that another one wakes may find
+// itself on that one's processor, and stay there for many ms, one waiting for the other. They do so in a function of the host's,
+// not in memory.atomic.wait32, which corrupts locals in the baseline compiler of Node 20.
 
-import { Frame, Team } from "./abi";
+import { Frame, Team, TeamStep } from "./abi";
 
-/** Atomics.wait: sleeps while the word at `address` is `value`. */
+/** Sleeps for a moment while the word at `address` is `value`. */
 // @ts-ignore: decorator
 @external("env", "wait")
 declare function wait(address: usize, value: u32): void;
 
-/** Loads before a rank sleeps. */
-const SPINS = 20000;
+/** Loads before a rank sleeps, about 1 ns each: most and fewest. */
+const SPINS: i32 = 400000;
+const FEWEST: i32 = 20000;
 
 @inline
 function teamOf(frame: usize): usize {
@@ -46,17 +49,26 @@ export function barrier(frame: usize): void {
     atomic.store<u32>(team, 0, Team.Arrived);
     atomic.store<u32>(team, 0, Team.Next);
     atomic.add<u32>(team, 1, Team.Passed);
-    // Who counts itself after this sees that the barrier was passed, and does not fall asleep.
-    if (atomic.load<u32>(team, Team.Sleepers)) atomic.notify(team + Team.Passed);
   } else {
-    let spins = SPINS;
+    const fewer = atomic.load<u32>(team, Team.Spins) as i32;
+    let spins = SPINS - fewer;
     while (atomic.load<u32>(team, Team.Passed) == passed) {
-      if (--spins) continue;
-      atomic.add<u32>(team, 1, Team.Sleepers);
-      wait(team + Team.Passed, passed);
-      atomic.sub<u32>(team, 1, Team.Sleepers);
-      spins = 1;
+      if (--spins <= 0) wait(team + Team.Passed, passed);
     }
+    // Half as long after a sleep, twice as long after none.
+    const next = spins > 0 ? max(2 * fewer - SPINS, 0) : min((fewer + SPINS) >> 1, SPINS - FEWEST);
+    if (next != fewer) atomic.store<u32>(team, next, Team.Spins);
   }
   goOn(frame);
+}
+
+/** Whether the ranks change parameters now: the first who asks decides for all, unless it was decided before. */
+export function begins(frame: usize): bool {
+  if (!ASC_FEATURE_THREADS) return false;
+  return atomic.cmpxchg<u32>(teamOf(frame), TeamStep.Open, TeamStep.Begun, Team.Step) < TeamStep.Held;
+}
+
+/** The step is left to the wrapper, unless somebody reads the parameters, who has left it already. */
+export function refuse(frame: usize): void {
+  if (ASC_FEATURE_THREADS) atomic.cmpxchg<u32>(teamOf(frame), TeamStep.Open, TeamStep.Unsound, Team.Step);
 }

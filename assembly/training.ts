@@ -4,7 +4,7 @@ import { Frame, Op } from "./abi";
 import { dropout } from "./encode/dropout";
 import { adam } from "./learn/adam";
 import { adamax } from "./learn/adamax";
-import { clip } from "./learn/clip";
+import { clip, survey } from "./learn/clip";
 import { advance } from "./learn/hyper";
 import { decolleDelta, decolleRegularize } from "./learn/local";
 import { crossEntropy, squaredError } from "./learn/loss";
@@ -54,6 +54,9 @@ export function train(op: u32, pc: usize, frame: usize): void {
   switch (op) {
     case Op.Barrier:
       barrier(frame);
+      break;
+    case Op.Survey:
+      survey(operand(pc, 0), frame);
       break;
     case Op.Dropout:
       dropout(operand(pc, 0), load<u32>(frame, Frame.Events), frame);

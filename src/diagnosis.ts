@@ -77,7 +77,7 @@ async function examine(
     const output = model.local ? "" : `, layer "${model.layers[model.layers.length - 1].name}"`;
     return `sample ${group[bad]}${output}: the loss is ${losses[bad]}`;
   }
-  engine.reduceGradients(lowered);
+  await engine.reduceGradients(lowered);
   const tensor = spoiledGradient(runner);
   if (tensor === undefined) return undefined;
   return group.length === 1 ? `sample ${group[0]}, ${tensor}` : tensor;

@@ -1,5 +1,5 @@
-import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
-import type { Engine } from "./core/engine.ts";
+import { Clip, Frame, Hyper, Op, Survey, Update } from "../assembly/abi.ts";
+import type { Engine, Lowered } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
@@ -71,6 +71,8 @@ const STATE_OFFSET = Math.ceil(Hyper.Size / 64) * 64;
 /** Gradients and steps past these are no training any more, and would take squares and weights out of the range of f32. */
 const LARGEST_GRADIENT = 1e18;
 const LARGEST_STEP = 1e20;
+/** A sum of squares of gradients that need no second look, unless the rate is out of all bounds. */
+const PLAIN = 1e30;
 
 /** Names of the tensors that an optimizer keeps beside each parameter. */
 export function stateNames(descriptor: OptimizerDescriptor): readonly string[] {
@@ -84,6 +86,8 @@ export class OptimizerState {
   readonly #form: Form;
   /** What each parameter's rate is multiplied by; 0 leaves it alone. */
   readonly #scales: readonly number[];
+  /** Running statistics that are taken over with a step. */
+  readonly #statistics: readonly number[];
   readonly #clip: ClipBounds;
   readonly #tensors: readonly number[];
   readonly #hyper: number;
@@ -91,12 +95,15 @@ export class OptimizerState {
   /** Ends a step that threads are taking: waits for them, and tells who has asked for it. */
   #settle: (() => void) | undefined;
   #programs: { check: Placed; step: Placed; gradients: number } | undefined;
+  #end: (Placed & { readonly lowered: Lowered }) | undefined;
 
   constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
     this.#engine = engine;
     this.descriptor = descriptor;
     this.#form = FORMS[descriptor.kind](descriptor as never);
     this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
+    const places = engine.model.parameters.map((_, i) => i);
+    this.#statistics = places.filter((i) => engine.model.parameters[i].statistic && scales?.[i] !== 0);
     this.#clip = clip ?? {};
     // Taken at once: what is refused leaves nothing behind.
     this.#hyper = engine.takeMemory(
@@ -168,16 +175,53 @@ export class OptimizerState {
 
   /** Emits the check and clipping of the gradients; gives the clip record's address. */
   #emitCheck(plan: Plan): number {
-    const engine = this.#engine;
-    const tensors = engine.model.parameters.flatMap((spec, i) =>
-      this.#scales[i] === 0 ? [] : [engine.gradientAddress(i), spec.length],
-    );
     const bounds = Float32Array.of(this.#clip.value ?? 0, this.#clip.norm ?? 0);
-    const table = plan.table(Uint32Array.from(tensors));
     const record = plan.take(Clip.Size);
-    plan.preset(record, [table, tensors.length / 2, ...new Uint32Array(bounds.buffer)]);
+    plan.preset(record, [...this.#gradientTable(plan, []), ...new Uint32Array(bounds.buffer)]);
     plan.emit(Op.Clip, record);
     return record;
+  }
+
+  /** Address and length of a table of the gradients of all that is learned, and of `more` parameters. */
+  #gradientTable(plan: Plan, more: readonly number[]): [number, number] {
+    const engine = this.#engine;
+    const tensors = engine.model.parameters.flatMap((spec, i) =>
+      this.#scales[i] === 0 && !more.includes(i) ? [] : [engine.gradientAddress(i), spec.length],
+    );
+    return [plan.table(Uint32Array.from(tensors)), tensors.length / 2];
+  }
+
+  /**
+   * What ranks do after a batch of `lowered`, without waking again: they sum its gradients and, if these are plainly sound, take the step
+   * and its statistics. None where gradients are clipped: the norm is the sum of one rank.
+   */
+  afterBatch(lowered: Lowered): Program | undefined {
+    const engine = this.#engine;
+    const { crew, model } = engine;
+    if (crew === undefined || (this.#clip.value ?? this.#clip.norm) !== undefined) return undefined;
+    if (this.#end?.lowered !== lowered) {
+      if (this.#end) engine.releaseMemory(this.#end.address);
+      this.#end = undefined;
+      const placed = engine.placeProgram("the optimizer", (plan) => ({
+        frames: 0,
+        record: crew.emitEnd(plan, {
+          table: this.#gradientTable(plan, this.#statistics),
+          losses: lowered.ports.losses,
+          statistics: this.#statistics.map((i) => [
+            engine.parameterAddress(i),
+            engine.gradientAddress(i),
+            model.parameters[i].length * 4,
+          ]),
+          reduce: () => engine.emitReduce(plan),
+          step: () => this.#emitStep(plan),
+        }),
+      }));
+      this.#end = { ...placed, lowered };
+    }
+    const { result, program } = this.#end;
+    // So far below the bounds that a sum in another order, of as many shares as there can be, is below them, too.
+    engine.f64(result.record + Survey.Limit, 1)[0] = this.#fault(PLAIN) === undefined ? PLAIN / 1e6 : -1;
+    return program;
   }
 
   #emitStep(plan: Plan, products?: ReadonlyMap<number, number>): void {
@@ -216,36 +260,45 @@ export class OptimizerState {
   }
 
   /**
-   * The same, by all threads where there is much to do. `done` is called once, as soon as the step is taken; who has a turn
-   * meanwhile finds parameters partly old and partly new unless `settle` is called first.
+   * The same, by all threads where there is much to do; `done` as in `follow`.
    */
   async stepShared(where: string, done: () => void): Promise<void> {
     const engine = this.#engine;
     const { check, step } = this.#placed();
-    const { count } = engine.threads;
     // One rank checks, sooner than workers wake.
     engine.runProgram(check.program, check.result.frames);
     this.#refuse(where, check);
+    const { count } = engine.threads;
     const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
     if (shared === undefined) return done();
+    await this.follow(shared, done);
+  }
+
+  /**
+   * Waits for threads that take a step, or leave it: `work` says which. `done` is called once, as soon as it is taken; who has a turn
+   * meanwhile calls `settle` before looking at parameters.
+   */
+  async follow(work: Promise<boolean | undefined>, done: () => void): Promise<boolean | undefined> {
     let taken = false;
     const finish = () => {
       if (!taken) done();
       taken = true;
     };
     this.#settle = () => {
-      if (engine.waitForRanks(count)) finish();
+      if (this.#engine.crew?.wait()) finish();
     };
     try {
-      await shared;
-      finish();
+      const committed = await work;
+      if (committed) finish();
+      return committed;
     } finally {
       this.#settle = undefined;
     }
   }
 
   /**
-   * Waits on the spot for threads in the midst of a step: afterwards parameters and state are those of one moment.
+   * Waits on the spot for threads in the midst of a step: afterwards parameters and state are those of one moment, until the event
+   * loop turns.
    *
    * @throws StateError if they do not come to its end
    */
@@ -318,7 +371,8 @@ export class OptimizerState {
       this.#engine.releaseMemory(this.#programs.check.address);
       this.#engine.releaseMemory(this.#programs.step.address);
     }
-    this.#programs = undefined;
+    if (this.#end) this.#engine.releaseMemory(this.#end.address);
+    this.#programs = this.#end = undefined;
   }
 
   /** Gives the memory back, once. */

@@ -1,6 +1,7 @@
 import { Control } from "../assembly/abi.ts";
 import { blockCount, type Engine, type Lowered } from "./core/engine.ts";
 import { size } from "./core/geometry.ts";
+import type { Program } from "./core/plan.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
 import { checkRange, copySample, readSamples, type Samples, sampleShape } from "./inputs.ts";
@@ -131,24 +132,30 @@ export class Runner {
     return 1 + this.model.layers.filter((layer) => layer.spiking).length;
   }
 
-  async runBatch(lowered: Lowered): Promise<void> {
+  /** Runs a batch. Where `end` is given, workers run it, too, if there are any; says whether it changed parameters. */
+  async runBatch(lowered: Lowered, end?: Program): Promise<boolean | undefined> {
     const blocks = this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
-    await this.#runBlocks(lowered, blocks);
+    return await this.#runBlocks(lowered, blocks, end);
   }
 
   /** Runs the blocks of a batch: in workers, or one after the other, so that the event loop can turn. */
-  async #runBlocks(lowered: Lowered, blocks: number): Promise<void> {
+  async #runBlocks(lowered: Lowered, blocks: number, end?: Program): Promise<boolean | undefined> {
     const { engine } = this;
     const check = () => {
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
     };
-    if (SPIKEGRAD_TRAINING && (await engine.runInWorkers(lowered, blocks))) return check();
+    if (SPIKEGRAD_TRAINING) {
+      const committed = await engine.runInWorkers(lowered, blocks, end);
+      check();
+      if (committed !== undefined) return committed;
+    }
     const stride = lowered.together ? blocks : 1;
     for (let block = 0; block < blocks; block += stride) {
       engine.run(lowered, block, block + stride);
       await breathe();
       check();
     }
+    return undefined;
   }
 
   outputs(lowered: Lowered, count: number): Float32Array {

@@ -236,12 +236,12 @@ export class TrainingRun {
   async #batch(counts: TrainingCounts): Promise<Batch> {
     const runner = this.#runner;
     return await runner.alone(async () => {
-      const { engine } = runner;
+      const { engine, model } = runner;
       const { order, rate } = this.#choose();
       const { epoch, step } = this.position;
       this.state.rate = rate;
       const lowered = engine.lower("train", this.#purpose());
-      const before = runner.model.online ? this.#remember() : undefined;
+      const before = model.online ? this.#remember() : undefined;
       this.#before = before?.parameters;
       const where = `epoch ${epoch}, step ${step}`;
       const suspect = {
@@ -253,31 +253,36 @@ export class TrainingRun {
       };
       const fault = this.#watches() ? await (await diagnosis()).diagnose(runner, suspect, true) : undefined;
       runner.load(lowered, this.#samples, order, this.#labels, epoch, 0);
+      const found = () => ({
+        count: order.length,
+        correct: runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels),
+        spikes: runner.sumSpikes(lowered, order.length),
+      });
+      const records = () =>
+        Object.values(this.#keep).includes(true) ? readRecords(runner, lowered, order.length) : undefined;
+      let batch: Batch | undefined;
+      const learned = (loss: number) => {
+        before?.restoreFrozen();
+        this.#before = undefined;
+        const learned = { ...found(), skipped: false, loss };
+        batch = { ...learned, ...this.#moveOn(learned, counts), records: records() };
+      };
+      const lossOf = () => runner.sumLosses(lowered, order.length, where, order);
+      // Threads take the step at once, if nothing speaks against it.
+      const end = fault !== undefined || model.online ? undefined : this.state.afterBatch(lowered);
+      let committed: boolean | undefined;
       try {
-        await runner.runBatch(lowered);
+        committed = await this.state.follow(runner.runBatch(lowered, end), () => learned(lossOf()));
       } catch (error) {
         if (!runner.disposed) before?.restore();
         this.#before = undefined;
         throw error;
       }
-      const found = {
-        count: order.length,
-        correct: runner.countCorrect(runner.outputs(lowered, order.length), order, this.#labels),
-        spikes: runner.sumSpikes(lowered, order.length),
-      };
-      const records = Object.values(this.#keep).includes(true)
-        ? readRecords(runner, lowered, order.length)
-        : undefined;
-      const skipped = { ...found, skipped: true, loss: 0 };
-      let batch: Batch | undefined;
+      if (batch) return batch;
+      const skipped = { ...found(), skipped: true, loss: 0 };
       try {
         if (fault !== undefined) throw new NonFiniteError(unfit(where, fault));
-        await this.#learn(lowered, order, where, (loss) => {
-          before?.restoreFrozen();
-          this.#before = undefined;
-          const learned = { ...found, skipped: false, loss };
-          batch = { ...learned, ...this.#moveOn(learned, counts), records };
-        });
+        await this.#learn(lowered, lossOf(), where, committed === undefined || end === undefined, learned);
       } catch (error) {
         if (!(error instanceof NonFiniteError)) throw error;
         before?.restore();
@@ -289,7 +294,7 @@ export class TrainingRun {
           throw new NonFiniteError(unfit(where, found), { value: error.value, cause: error });
         }
       }
-      return batch ?? { ...skipped, ...this.#moveOn(skipped, counts), records };
+      return batch ?? { ...skipped, ...this.#moveOn(skipped, counts), records: records() };
     });
   }
 
@@ -302,22 +307,23 @@ export class TrainingRun {
   }
 
   /**
-   * What remains to be done of a batch that was run: the optimizer's step, unless the program took it. `done` gets the loss as
-   * soon as parameters have changed, before anyone else has a turn.
+   * What remains to be done of a batch that was run: the optimizer's step, unless the program took it, and before it the sum of the
+   * gradients, if `parts` says that they are in parts. `done` gets the loss as soon as parameters have changed, before anyone else
+   * has a turn.
    */
   async #learn(
     lowered: Lowered,
-    order: Uint32Array,
+    loss: number,
     where: string,
+    parts: boolean,
     done: (loss: number) => void,
   ): Promise<void> {
     const { engine, model } = this.#runner;
-    const loss = this.#runner.sumLosses(lowered, order.length, where, order);
     if (model.online) {
       engine.checkParameters(where);
       return done(loss);
     }
-    await engine.reduceGradients(lowered);
+    if (parts) await engine.reduceGradients(lowered);
     engine.checkStatistics(where);
     await this.state.stepShared(where, () => {
       engine.takeStatistics((i) => this.#scales[i] !== 0);

@@ -3,7 +3,9 @@
 // Squares are summed in f64, where no f32 overflows: the sum is finite exactly if every gradient is. Order: a tensor in
 // four partial sums (element i in partial i mod 4), (0 + 1) + (2 + 3), tensors ascending. Rank 0 alone. Bound by memory.
 
-import { Clip, Frame } from "../abi";
+import { Clip, Control, Frame, Survey } from "../abi";
+import { refuse } from "../team";
+import { endOfShare, firstOfShare } from "../view";
 
 function squares(address: usize, bytes: usize): f64 {
   if (ASC_FEATURE_SIMD) {
@@ -78,4 +80,27 @@ export function clip(record: usize, frame: usize): void {
   const factor = (norm / (sqrt<f64>(sum) + 1e-6)) as f32;
   if (!(factor < 1)) return;
   for (let t = tensors; t < end; t += 8) multiply(load<u32>(t) as usize, (load<u32>(t, 4) as usize) << 2, factor);
+}
+
+/**
+ * Leaves the step to the wrapper if gradients or statistics are not plainly finite, or a loss is not: a rank's share of the
+ * tensors each, whose sum decides nothing else.
+ */
+export function survey(record: usize, frame: usize): void {
+  if (!ASC_FEATURE_THREADS) return;
+  const tensors = load<u32>(record, Survey.Tensors) as usize;
+  const end = tensors + ((load<u32>(record, Survey.Count) as usize) << 3);
+  let sum: f64 = 0;
+  for (let t = tensors; t < end; t += 8) {
+    const vectors = (load<u32>(t, 4) as usize) >> 2;
+    const first = firstOfShare(vectors, frame) << 4;
+    sum += squares((load<u32>(t) as usize) + first, (endOfShare(vectors, frame) << 4) - first);
+  }
+  if (load<u32>(frame, Frame.Rank) == 0) {
+    const losses = load<u32>(record, Survey.Losses) as usize;
+    const last = losses + ((load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize) << 2);
+    // Of what is not finite the difference to itself is NaN.
+    for (let p = losses; p < last; p += 4) sum += (load<f32>(p) - load<f32>(p)) as f64;
+  }
+  if (!(sum <= load<f64>(record, Survey.Limit))) refuse(frame);
 }

@@ -42,9 +42,7 @@ const forgotten = SPIKEGRAD_TRAINING
   ? new FinalizationRegistry<number>(async (id) => (await import("./workers.ts")).forgetNetwork(id))
   : undefined;
 
-/** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
-const WORTH = 0.3;
-/** Nor are so few additions or updates. */
+/** So few additions or updates are not worth waking workers for. */
 const WORTHY_ELEMENTS = 2 ** 19;
 
 /** Above this many f32 of parameters a batch is cut into fewer blocks: each has a gradient buffer of its own. */
@@ -92,9 +90,8 @@ export class Engine {
   /** What ranks share. */
   readonly #team: number;
   readonly threads: Threads;
-  #crew: Crew | undefined;
-  /** Estimates by program: ms that one rank needs for a block of it. */
-  readonly #pace = new WeakMap<Program, number>();
+  /** Its workers, if it has any. */
+  crew: Crew | undefined;
   readonly #key: { key0: number; key1: number };
   readonly #offsets: number[] = [];
   /** f32 elements of all parameters, padding included. */
@@ -117,7 +114,7 @@ export class Engine {
     this.build = build;
     this.module = module;
     this.threads = threads;
-    if (SPIKEGRAD_TRAINING) this.#crew = crew;
+    if (SPIKEGRAD_TRAINING) this.crew = crew;
     this.#team = team;
     this.#core = core;
     this.#arena = arena;
@@ -159,7 +156,7 @@ export class Engine {
     const team = arena.take(Team.Size, "the threads");
     if (!SPIKEGRAD_TRAINING) return new Engine(loaded, core, arena, model, seed, { threads, team });
     const id = ++engines;
-    const crew = workers?.openCrew({ id, module, memory, team });
+    const crew = workers && new workers.Crew({ id, module, memory, team });
     const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
     if (crew) forgotten?.register(engine, id, engine);
     return engine;
@@ -167,10 +164,10 @@ export class Engine {
 
   /** Ends what its workers compute; they forget it. */
   dispose(): void {
-    if (this.#crew) {
+    if (this.crew) {
       forgotten?.unregister(this);
-      this.#crew.stop();
-      this.#crew.forget();
+      this.crew.stop();
+      this.crew.forget();
     }
   }
 
@@ -390,11 +387,13 @@ export class Engine {
     this.#gradientBlocks = blocks;
   }
 
+  emitReduce(plan: Plan): void {
+    plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4);
+  }
+
   /** Sums the gradient buffers of the batch that a training program has run into that of block 0. */
   async reduceGradients(lowered: Lowered): Promise<void> {
-    this.#reducer ??= this.placeProgram("the reduction", (plan) =>
-      plan.emit(Op.Reduce, this.#gradients + this.#wholeLength * 4, this.blockLength * 4),
-    );
+    this.#reducer ??= this.placeProgram("the reduction", (plan) => this.emitReduce(plan));
     const { ports, ranks } = lowered;
     const blocks = this.u32(ports.control, Control.Size / 4)[Control.Blocks / 4];
     if (blocks > 1)
@@ -438,26 +437,16 @@ export class Engine {
     control[Control.EndBlock / 4] = end;
     const began = SPIKEGRAD_TRAINING ? performance.now() : 0;
     this.runProgram(program, ports.frames);
-    if (SPIKEGRAD_TRAINING) this.#pace.set(program, (performance.now() - began) / (end - first));
+    if (SPIKEGRAD_TRAINING) this.crew?.learn(program, (performance.now() - began) / (end - first));
   }
 
   /**
-   * Runs all blocks of the batch that stands in the ports, in workers; says whether it did. It does not where there are none,
-   * where there is nothing to share, and where one thread would be done before they wake.
+   * Runs all blocks of the batch that stands in the ports, in workers, and `end`, if given, which may `Commit`: see `Crew.runBatch`.
+   * Undefined, too, where there are no workers.
    */
-  async runInWorkers(lowered: Lowered, blocks: number): Promise<boolean> {
-    const crew = this.#crew;
-    const { ports, program, together } = lowered;
-    const control = this.u32(ports.control, Control.Size / 4);
-    const ranks = Math.min(lowered.ranks, together ? control[Control.Samples / 4] : blocks);
-    if (crew === undefined || ranks < 2) return false;
-    if ((this.#pace.get(program) ?? Number.POSITIVE_INFINITY) * blocks < WORTH) return false;
-    control[Control.FirstBlock / 4] = 0;
-    control[Control.EndBlock / 4] = blocks;
-    const began = performance.now();
-    await crew.run(program, ports.frames, ranks);
-    this.#pace.set(program, ((performance.now() - began) * ranks) / blocks);
-    return true;
+  async runInWorkers(lowered: Lowered, blocks: number, end?: Program): Promise<boolean | undefined> {
+    const control = this.u32(lowered.ports.control, Control.Size / 4);
+    return await this.crew?.runBatch(lowered, control, blocks, end);
   }
 
   /** Runs a bare program that needs no batch. */
@@ -466,16 +455,11 @@ export class Engine {
   }
 
   /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
-  runShared(program: Program, frames: number, ranks: number, work: number): Promise<void> | undefined {
-    const crew = this.#crew;
-    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run(program, frames, ranks);
+  runShared(program: Program, frames: number, ranks: number, work: number): Promise<boolean> | undefined {
+    const { crew } = this;
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run([program], frames, ranks);
     this.runProgram(program, frames);
     return undefined;
-  }
-
-  /** Waits on the spot for the ranks that `runShared` has set to work; says whether they are done, else none has begun. */
-  waitForRanks(ranks: number): boolean {
-    return this.#crew?.wait(ranks) === true;
   }
 
   /** Lays out and writes a region that stays until released; `build` may be called twice with the same effect. */

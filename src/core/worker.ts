@@ -10,7 +10,7 @@ export type Order =
     }
   | { readonly kind: "close"; readonly id: number }
   | { readonly kind: "hold"; readonly lock: string }
-  | { readonly kind: "run"; readonly id: number; readonly operands: readonly number[] };
+  | { readonly kind: "run"; readonly id: number; readonly runs: readonly (readonly number[])[] };
 
 /** To the pool. */
 export interface Report {
@@ -34,6 +34,9 @@ interface Scope {
 const scope = globalThis as unknown as Scope;
 /** By network; the error where a core could not be made. */
 const instances = new Map<number, Core | Error>();
+
+/** How long a rank sleeps at a barrier (ms). */
+const NAP = 0.1;
 
 interface Core {
   run(...operands: number[]): void;
@@ -59,7 +62,7 @@ function open(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
   const env = {
     memory,
     wait: (address: number, value: number) => {
-      Atomics.wait(new Int32Array(memory.buffer), address >>> 2, value);
+      Atomics.wait(new Int32Array(memory.buffer), address >>> 2, value, NAP);
     },
   };
   return new WebAssembly.Instance(module, { env }).exports as unknown as Core;
@@ -92,7 +95,7 @@ port.on("message", (order) => {
     try {
       const core = instances.get(order.id);
       if (core === undefined || core instanceof Error) throw core;
-      core.run(...order.operands);
+      for (const operands of order.runs) core.run(...operands);
       port.postMessage({ kind: "done" });
     } catch (error) {
       port.postMessage({ kind: "failed", message: String(error) });

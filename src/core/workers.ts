@@ -2,9 +2,10 @@
 // them back: idle ones wait for a message, and a thousand networks need no more of them than one.
 
 import workerScript from "worker-source";
-import { Team } from "../../assembly/abi.ts";
+import { Control, Op, Survey, Team, TeamStep } from "../../assembly/abi.ts";
 import { StateError, WorkerError } from "../errors.ts";
-import type { Program } from "./plan.ts";
+import type { Lowered } from "./engine.ts";
+import type { Plan, Program } from "./plan.ts";
 import { type Threads, workerSource } from "./threads.ts";
 import type { Build } from "./wasm.ts";
 import type { Order, Report } from "./worker.ts";
@@ -238,8 +239,8 @@ class Member {
     if (this.#open.delete(id) && this.dead === undefined) this.host?.post({ kind: "close", id });
   }
 
-  /** Runs one rank; resolves with what went wrong, if anything. */
-  run(shared: SharedNetwork, operands: readonly number[]): Promise<string | undefined> {
+  /** Runs one rank through programs; resolves with what went wrong, if anything. */
+  run(shared: SharedNetwork, runs: readonly (readonly number[])[]): Promise<string | undefined> {
     const { host } = this;
     if (this.dead !== undefined || host === undefined) return Promise.resolve(this.dead ?? "it is gone");
     const { id, module, memory } = shared;
@@ -255,7 +256,7 @@ class Member {
         }
         this.#open.delete(id);
         this.#open.add(id);
-        host.post({ kind: "run", id, operands });
+        host.post({ kind: "run", id, runs });
       } catch (error) {
         this.#die(String(error));
       }
@@ -323,21 +324,24 @@ function lease(count: number, id: number): Promise<Member[]> {
 }
 
 /**
- * Runs a program with `ranks` ranks, a worker each.
+ * Runs programs one after the other with `ranks` ranks, a worker each: the caller's thread is none of them, for systems like to put
+ * the one that it wakes on its own processor. `step` is open if a program may `Commit`; says whether the step was begun.
  *
  * @throws WorkerError if one of them ends or fails; none is at work any more then
  */
 async function runRanks(
   shared: SharedNetwork,
-  program: Program,
+  programs: readonly Program[],
   frames: number,
   ranks: number,
-): Promise<void> {
+  step: TeamStep,
+): Promise<boolean> {
   const { team } = shared;
   const words = new Int32Array(shared.memory.buffer, team, Team.Size / 4);
   Atomics.store(words, Team.Done / 4, NOT_BEGUN);
   const members = await lease(ranks, shared.id);
   Atomics.store(words, Team.Next / 4, 0);
+  Atomics.store(words, Team.Step / 4, step);
   Atomics.store(words, Team.Done / 4, 0);
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failure: string | undefined;
@@ -350,8 +354,8 @@ async function runRanks(
   const busy = new Set(members);
   await Promise.all(
     members.map(async (member, rank) => {
-      const operands = [program.address, program.words, frames, rank, ranks, team];
-      const failed = await member.run(shared, operands);
+      const runs = programs.map(({ address, words }) => [address, words, frames, rank, ranks, team]);
+      const failed = await member.run(shared, runs);
       busy.delete(member);
       if (failed === undefined) return;
       failure ??= failed;
@@ -360,6 +364,7 @@ async function runRanks(
   );
   clearTimeout(timer);
   const stopped = Atomics.load(words, Team.Stop / 4) === STOPPED;
+  const begun = Atomics.load(words, Team.Step / 4) === TeamStep.Begun;
   if (failure !== undefined) words.fill(0);
   for (const member of members) {
     if (member.dead !== undefined) continue;
@@ -369,6 +374,7 @@ async function runRanks(
   }
   serve();
   if (failure !== undefined && !stopped) throw new WorkerError(`a worker stopped: ${failure}`);
+  return begun;
 }
 
 /** In Team.Done: no rank has been told to run yet. */
@@ -377,13 +383,15 @@ const NOT_BEGUN = -1;
 const PATIENCE = 2000;
 
 /**
- * Waits on the spot, without a turn of the event loop, until the ranks at work on a network are done; says whether they are. If not,
- * they wait for workers and have changed nothing.
+ * Sees to it that the ranks at work on a network change no parameters before the event loop turns: waits on the spot until they
+ * are done with a step that they have begun, and says so; else they leave it out.
  *
  * @throws StateError if they are not in time
  */
 function awaitRanks({ memory, team }: SharedNetwork, ranks: number): boolean {
   const words = new Int32Array(memory.buffer, team, Team.Size / 4);
+  const step = Atomics.compareExchange(words, Team.Step / 4, TeamStep.Open, TeamStep.Held);
+  if (step !== TeamStep.Begun) return false;
   const limit = performance.now() + PATIENCE;
   for (;;) {
     const done = Atomics.load(words, Team.Done / 4);
@@ -401,7 +409,6 @@ function stopRanks({ memory, team }: SharedNetwork, wanted = false): void {
   const words = new Int32Array(memory.buffer, team, Team.Size / 4);
   Atomics.compareExchange(words, Team.Stop / 4, 0, wanted ? STOPPED : 1);
   Atomics.add(words, Team.Passed / 4, 1);
-  Atomics.notify(words, Team.Passed / 4);
 }
 
 /** Workers forget the network: its memory can go. */
@@ -409,21 +416,102 @@ export function forgetNetwork(id: number): void {
   for (const member of idle) member.forget(id);
 }
 
-/** The pool as one network sees it. */
-export interface Crew {
-  run(program: Program, frames: number, ranks: number): Promise<void>;
-  wait(ranks: number): boolean;
-  stop(): void;
-  forget(): void;
+/** What ends a batch. */
+export interface BatchEnd {
+  /** Address and length of a table of all that must be finite. */
+  readonly table: readonly [number, number];
+  readonly losses: number;
+  /** Statistics: where they are taken to, from where, and bytes. */
+  readonly statistics: readonly (readonly [number, number, number])[];
+  reduce(): void;
+  step(): void;
 }
 
-export function openCrew(shared: SharedNetwork): Crew {
-  return {
-    run: (program, frames, ranks) => runRanks(shared, program, frames, ranks),
-    wait: (ranks) => awaitRanks(shared, ranks),
-    stop: () => stopRanks(shared, true),
-    forget: () => forgetNetwork(shared.id),
-  };
+/** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
+const WORTH = 0.3;
+
+/** The pool as one network sees it. */
+export class Crew {
+  readonly #shared: SharedNetwork;
+  /** Ends of programs that the ranks at work have to come to. */
+  #ends = 0;
+  /** Estimates by program: ms that one rank needs for a block of it. */
+  readonly #pace = new WeakMap<Program, number>();
+
+  constructor(shared: SharedNetwork) {
+    this.#shared = shared;
+  }
+
+  /** A rank took `ms` for a block of a program. */
+  learn(program: Program, ms: number): void {
+    this.#pace.set(program, ms);
+  }
+
+  /** Runs programs one after the other; says whether a step was begun. What reads parameters meanwhile waits for the end of it. */
+  run(programs: readonly Program[], frames: number, ranks: number, step = TeamStep.Begun): Promise<boolean> {
+    this.#ends = ranks * programs.length;
+    return runRanks(this.#shared, programs, frames, ranks, step);
+  }
+
+  /**
+   * Runs all blocks of a batch and `end`, if given, which may `Commit`; says whether it did. Undefined where nothing was run: where there
+   * is nothing to share, and where one thread would be done before workers wake.
+   */
+  async runBatch(
+    { ports, program, ranks: most, together }: Lowered,
+    control: Uint32Array,
+    blocks: number,
+    end: Program | undefined,
+  ): Promise<boolean | undefined> {
+    const ranks = Math.min(most, together ? control[Control.Samples / 4] : blocks);
+    const ms = (this.#pace.get(program) ?? Number.POSITIVE_INFINITY) * blocks;
+    this.#ends = 0;
+    if (ranks < 2 || ms < WORTH) return undefined;
+    control[Control.FirstBlock / 4] = 0;
+    control[Control.EndBlock / 4] = blocks;
+    const began = performance.now();
+    const programs = end ? [program, end] : [program];
+    const begun = await this.run(programs, ports.frames, ranks, TeamStep.Open);
+    this.learn(program, ((performance.now() - began) * ranks) / blocks);
+    return begun;
+  }
+
+  /**
+   * Sees to it that ranks at work change no parameters before the event loop turns: waits on the spot until they are done with a step
+   * that they have begun, and says whether they had.
+   *
+   * @throws StateError if they are not in time
+   */
+  wait(): boolean {
+    return this.#ends > 0 && awaitRanks(this.#shared, this.#ends);
+  }
+
+  /** Emits the sum of a batch's gradients, the look at them, and the step; gives the survey's address. */
+  emitEnd(plan: Plan, { table, losses, statistics, reduce, step }: BatchEnd): number {
+    const record = plan.take(Survey.Size);
+    plan.preset(record, [...table, losses]);
+    plan.barrier();
+    reduce();
+    plan.barrier();
+    plan.emit(Op.Survey, record);
+    plan.barrier();
+    plan.loop(Op.Commit, [], () => {
+      step();
+      plan.loop(Op.RankZero, [], () => {
+        for (const [to, from, bytes] of statistics)
+          plan.emit(Op.Copy, plan.view(to), plan.view(from), 1, bytes, 0, 0);
+      });
+    });
+    return record;
+  }
+
+  stop(): void {
+    stopRanks(this.#shared, true);
+  }
+
+  forget(): void {
+    forgetNetwork(this.#shared.id);
+  }
 }
 
 /** The core runs on the caller's thread with one rank only, which has nobody to wait for. */
