@@ -2,7 +2,7 @@
 // neither. Other builds, and a program with one rank, have nothing to wait for.
 //
 // A barrier that spins costs 0.1 to 0.2 µs, so ranks spin for a while first. Where that was in vain, for want of free processors,
-// they soon spin for a short while only. Then they take naps, from which nobody wakes them: a rank that another one wakes may find
+// they soon spin for a fourth of it. Then they take naps, from which nobody wakes them: a rank that another one wakes may find
 // itself on that one's processor, and stay there for many ms, one waiting for the other. They do so in a function of the host's,
 // not in memory.atomic.wait32, which corrupts locals in the baseline compiler of Node 20.
 
@@ -15,7 +15,7 @@ declare function wait(address: usize, value: u32): void;
 
 /** Loads before a rank sleeps, about 1 ns each: most and fewest. */
 const SPINS: i32 = 400000;
-const FEWEST: i32 = 20000;
+const FEWEST: i32 = 100000;
 
 @inline
 function teamOf(frame: usize): usize {

@@ -156,10 +156,16 @@ function startInPage(
     listener.gone(event.message ?? "its script cannot be loaded; a policy may forbid it");
   });
   there.addEventListener("messageerror", () => listener.gone("a message could not be read"));
+  // Chromium lets a worker compute on for up to two seconds after terminate(), and tells nobody until then.
+  const end = there.terminate.bind(there);
+  there.terminate = () => {
+    end();
+    listener.gone("it was ended");
+  };
   return {
     post: (order) => there.postMessage(order),
     keep: () => {},
-    end: () => there.terminate(),
+    end,
   };
 }
 

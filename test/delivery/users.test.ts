@@ -236,8 +236,7 @@ describe("Chromium, on threads:", () => {
       threads: { count: 2 },
       same: true,
     });
-    // Chromium lets a worker that computes go on for a while after terminate(), and a page hears of its end only then.
-    expect(found.waited).toBeLessThan(3000);
+    expect(found.waited).toBeLessThan(1000);
   });
 
   test("nothing goes on when the page is closed while they train, and the browser closes", async (context) => {
