@@ -1,4 +1,4 @@
-import { Clip, Frame, Hyper, Op, Survey, Update } from "../assembly/abi.ts";
+import { Clip, Frame, Hyper, Op, Survey, TeamStep, Update } from "../assembly/abi.ts";
 import type { Engine, Lowered } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
@@ -269,7 +269,13 @@ export class OptimizerState {
     engine.runProgram(check.program, check.result.frames);
     this.#refuse(where, check);
     const { count } = engine.threads;
-    const shared = engine.runShared(step.program, step.result.frames, count, engine.parameterLength);
+    const shared = engine.runShared(
+      step.program,
+      step.result.frames,
+      count,
+      engine.parameterLength,
+      TeamStep.Begun,
+    );
     if (shared === undefined) return done();
     await this.follow(shared, done);
   }

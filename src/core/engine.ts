@@ -1,4 +1,4 @@
-import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team } from "../../assembly/abi.ts";
+import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team, type TeamStep } from "../../assembly/abi.ts";
 import { NonFiniteError, StateError } from "../errors.ts";
 import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
@@ -455,9 +455,15 @@ export class Engine {
   }
 
   /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
-  runShared(program: Program, frames: number, ranks: number, work: number): Promise<boolean> | undefined {
+  runShared(
+    program: Program,
+    frames: number,
+    ranks: number,
+    work: number,
+    step?: TeamStep,
+  ): Promise<boolean> | undefined {
     const { crew } = this;
-    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run([program], frames, ranks);
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run([program], frames, ranks, step);
     this.runProgram(program, frames);
     return undefined;
   }

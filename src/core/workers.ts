@@ -379,7 +379,10 @@ async function runRanks(
     else idle.push(member);
   }
   serve();
-  if (failure !== undefined && !stopped) throw new WorkerError(`a worker stopped: ${failure}`);
+  if (failure !== undefined && !stopped) {
+    const half = begun ? ", in the midst of a step, which some parameters have taken and others not" : "";
+    throw new WorkerError(`a worker stopped${half}: ${failure}`);
+  }
   return begun;
 }
 
@@ -454,7 +457,7 @@ export class Crew {
   }
 
   /** Runs programs one after the other; says whether a step was begun. What reads parameters meanwhile waits for the end of it. */
-  run(programs: readonly Program[], frames: number, ranks: number, step = TeamStep.Begun): Promise<boolean> {
+  run(programs: readonly Program[], frames: number, ranks: number, step = TeamStep.Open): Promise<boolean> {
     this.#ends = ranks * programs.length;
     return runRanks(this.#shared, programs, frames, ranks, step);
   }
