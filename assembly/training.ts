@@ -56,7 +56,7 @@ export function train(op: u32, pc: usize, frame: usize): void {
       barrier(frame);
       break;
     case Op.Survey:
-      survey(operand(pc, 0), frame);
+      if (ASC_FEATURE_THREADS) survey(operand(pc, 0), frame);
       break;
     case Op.Dropout:
       dropout(operand(pc, 0), load<u32>(frame, Frame.Events), frame);

@@ -1,4 +1,4 @@
-import { Clip, Frame, Hyper, Op, Survey, TeamStep, Update } from "../assembly/abi.ts";
+import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine, Lowered } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
@@ -71,8 +71,6 @@ const STATE_OFFSET = Math.ceil(Hyper.Size / 64) * 64;
 /** Gradients and steps past these are no training any more, and would take squares and weights out of the range of f32. */
 const LARGEST_GRADIENT = 1e18;
 const LARGEST_STEP = 1e20;
-/** A sum of squares of gradients that need no second look, unless the rate is out of all bounds. */
-const PLAIN = 1e30;
 
 /** Names of the tensors that an optimizer keeps beside each parameter. */
 export function stateNames(descriptor: OptimizerDescriptor): readonly string[] {
@@ -86,8 +84,7 @@ export class OptimizerState {
   readonly #form: Form;
   /** What each parameter's rate is multiplied by; 0 leaves it alone. */
   readonly #scales: readonly number[];
-  /** Running statistics that are taken over with a step. */
-  readonly #statistics: readonly number[];
+  readonly frozen: (i: number) => boolean;
   readonly #clip: ClipBounds;
   readonly #tensors: readonly number[];
   readonly #hyper: number;
@@ -95,15 +92,13 @@ export class OptimizerState {
   /** Ends a step that threads are taking: waits for them, and tells who has asked for it. */
   #settle: (() => void) | undefined;
   #programs: { check: Placed; step: Placed; gradients: number } | undefined;
-  #end: (Placed & { readonly lowered: Lowered }) | undefined;
 
   constructor(engine: Engine, descriptor: OptimizerDescriptor, { scales, clip }: StepOptions = {}) {
     this.#engine = engine;
     this.descriptor = descriptor;
     this.#form = FORMS[descriptor.kind](descriptor as never);
     this.#scales = engine.model.parameters.map((spec, i) => (spec.trainable ? (scales?.[i] ?? 1) : 0));
-    const places = engine.model.parameters.map((_, i) => i);
-    this.#statistics = places.filter((i) => engine.model.parameters[i].statistic && scales?.[i] !== 0);
+    this.frozen = (i) => scales?.[i] === 0;
     this.#clip = clip ?? {};
     // Taken at once: what is refused leaves nothing behind.
     this.#hyper = engine.takeMemory(
@@ -115,6 +110,11 @@ export class OptimizerState {
     engine.f64(this.#hyper + Hyper.Decay, 4).set(this.#form.hyper);
     engine.u32(this.#hyper + Hyper.Decoupled, 1)[0] = this.#form.decoupled ? 1 : 0;
     this.taken = 0;
+  }
+
+  /** Whether gradients are clipped. */
+  get clips(): boolean {
+    return (this.#clip.value ?? this.#clip.norm) !== undefined;
   }
 
   /** Learning rate of the next step. */
@@ -165,25 +165,25 @@ export class OptimizerState {
    * runs. `products`: those gradients that are yet to be computed; Adamax takes its step with them part by part.
    */
   emit(plan: Plan, products?: ReadonlyMap<number, number>): void {
-    const clips = (this.#clip.value ?? this.#clip.norm) !== undefined;
+    const { clips } = this;
     const fused = !clips && this.#form.op === Op.Adamax;
     if (!fused) for (const product of products?.values() ?? []) plan.emit(Op.ProductBackward, product, 0);
     plan.barrier();
     if (clips) this.#emitCheck(plan);
-    this.#emitStep(plan, fused ? products : undefined);
+    this.emitStep(plan, fused ? products : undefined);
   }
 
   /** Emits the check and clipping of the gradients; gives the clip record's address. */
   #emitCheck(plan: Plan): number {
     const bounds = Float32Array.of(this.#clip.value ?? 0, this.#clip.norm ?? 0);
     const record = plan.take(Clip.Size);
-    plan.preset(record, [...this.#gradientTable(plan, []), ...new Uint32Array(bounds.buffer)]);
+    plan.preset(record, [...this.gradientTable(plan, []), ...new Uint32Array(bounds.buffer)]);
     plan.emit(Op.Clip, record);
     return record;
   }
 
   /** Address and length of a table of the gradients of all that is learned, and of `more` parameters. */
-  #gradientTable(plan: Plan, more: readonly number[]): [number, number] {
+  gradientTable(plan: Plan, more: readonly number[]): [number, number] {
     const engine = this.#engine;
     const tensors = engine.model.parameters.flatMap((spec, i) =>
       this.#scales[i] === 0 && !more.includes(i) ? [] : [engine.gradientAddress(i), spec.length],
@@ -191,40 +191,12 @@ export class OptimizerState {
     return [plan.table(Uint32Array.from(tensors)), tensors.length / 2];
   }
 
-  /**
-   * What ranks do after a batch of `lowered`, without waking again: they sum its gradients and, if these are plainly sound, take the step
-   * and its statistics. None where gradients are clipped: the norm is the sum of one rank.
-   */
+  /** What ranks do after a batch of `lowered`, without waking again: see `Crew.end`. */
   afterBatch(lowered: Lowered): Program | undefined {
-    const engine = this.#engine;
-    const { crew, model } = engine;
-    if (crew === undefined || (this.#clip.value ?? this.#clip.norm) !== undefined) return undefined;
-    if (this.#end?.lowered !== lowered) {
-      if (this.#end) engine.releaseMemory(this.#end.address);
-      this.#end = undefined;
-      const placed = engine.placeProgram("the optimizer", (plan) => ({
-        frames: 0,
-        record: crew.emitEnd(plan, {
-          table: this.#gradientTable(plan, this.#statistics),
-          losses: lowered.ports.losses,
-          statistics: this.#statistics.map((i) => [
-            engine.parameterAddress(i),
-            engine.gradientAddress(i),
-            model.parameters[i].length * 4,
-          ]),
-          reduce: () => engine.emitReduce(plan),
-          step: () => this.#emitStep(plan),
-        }),
-      }));
-      this.#end = { ...placed, lowered };
-    }
-    const { result, program } = this.#end;
-    // So far below the bounds that a sum in another order, of as many shares as there can be, is below them, too.
-    engine.f64(result.record + Survey.Limit, 1)[0] = this.#fault(PLAIN) === undefined ? PLAIN / 1e6 : -1;
-    return program;
+    return this.#engine.crew?.end(this.#engine, this, lowered);
   }
 
-  #emitStep(plan: Plan, products?: ReadonlyMap<number, number>): void {
+  emitStep(plan: Plan, products?: ReadonlyMap<number, number>): void {
     const engine = this.#engine;
     plan.emit(Op.Advance, this.#hyper);
     plan.barrier();
@@ -257,27 +229,6 @@ export class OptimizerState {
     this.#engine.runProgram(check.program, check.result.frames);
     this.#refuse(where, check);
     this.#engine.runProgram(step.program, step.result.frames);
-  }
-
-  /**
-   * The same, by all threads where there is much to do; `done` as in `follow`.
-   */
-  async stepShared(where: string, done: () => void): Promise<void> {
-    const engine = this.#engine;
-    const { check, step } = this.#placed();
-    // One rank checks, sooner than workers wake.
-    engine.runProgram(check.program, check.result.frames);
-    this.#refuse(where, check);
-    const { count } = engine.threads;
-    const shared = engine.runShared(
-      step.program,
-      step.result.frames,
-      count,
-      engine.parameterLength,
-      TeamStep.Begun,
-    );
-    if (shared === undefined) return done();
-    await this.follow(shared, done);
   }
 
   /**
@@ -324,7 +275,7 @@ export class OptimizerState {
         }));
       const check = place((plan) => this.#emitCheck(plan));
       const step = place((plan) => {
-        this.#emitStep(plan);
+        this.emitStep(plan);
         return 0;
       });
       this.#programs = { check, step, gradients: engine.gradients };
@@ -334,7 +285,7 @@ export class OptimizerState {
 
   #refuse(where: string, check: Placed): void {
     const [squares] = this.#engine.f64(check.result.record + Clip.Squares, 1);
-    const fault = this.#fault(squares);
+    const fault = this.fault(squares);
     if (fault === undefined) return;
     throw new NonFiniteError(
       `${where}${this.#steepest()}: ${fault}; the parameters are those before this step`,
@@ -345,7 +296,7 @@ export class OptimizerState {
   }
 
   /** Why gradients with this sum of squares must not be stepped along, if so. */
-  #fault(squares: number): string | undefined {
+  fault(squares: number): string | undefined {
     if (!Number.isFinite(squares)) return "a gradient is NaN or infinite";
     const { value = Number.POSITIVE_INFINITY, norm = Number.POSITIVE_INFINITY } = this.#clip;
     const reach = Math.min(Math.sqrt(squares), norm, value * Math.sqrt(this.#engine.parameterLength));
@@ -377,8 +328,8 @@ export class OptimizerState {
       this.#engine.releaseMemory(this.#programs.check.address);
       this.#engine.releaseMemory(this.#programs.step.address);
     }
-    if (this.#end) this.#engine.releaseMemory(this.#end.address);
-    this.#programs = this.#end = undefined;
+    this.#engine.crew?.release(this.#engine, this);
+    this.#programs = undefined;
   }
 
   /** Gives the memory back, once. */

@@ -145,7 +145,12 @@ export class Runner {
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
     };
     if (SPIKEGRAD_TRAINING) {
-      const committed = await engine.runInWorkers(lowered, blocks, end);
+      const committed = await engine.crew?.runBatch(
+        lowered,
+        engine.u32(lowered.ports.control, Control.Size / 4),
+        blocks,
+        end,
+      );
       check();
       if (committed !== undefined) return committed;
     }

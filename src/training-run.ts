@@ -325,10 +325,9 @@ export class TrainingRun {
     }
     if (parts) await engine.reduceGradients(lowered);
     engine.checkStatistics(where);
-    await this.state.stepShared(where, () => {
-      engine.takeStatistics((i) => this.#scales[i] !== 0);
-      done(loss);
-    });
+    this.state.step(where);
+    engine.takeStatistics((i) => this.#scales[i] !== 0);
+    done(loss);
   }
 
   /** Takes the position past a batch; gives the epoch's sums with it. */

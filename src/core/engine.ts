@@ -1,4 +1,4 @@
-import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team, type TeamStep } from "../../assembly/abi.ts";
+import { ABI_VERSION, Control, MAX_BLOCKS, Op, Team } from "../../assembly/abi.ts";
 import { NonFiniteError, StateError } from "../errors.ts";
 import { orthogonalize } from "../initializers.ts";
 import type { Bindings, Initial, Model, Ports, Purpose } from "../methods/method.ts";
@@ -166,8 +166,7 @@ export class Engine {
   dispose(): void {
     if (this.crew) {
       forgotten?.unregister(this);
-      this.crew.stop();
-      this.crew.forget();
+      this.crew.dispose();
     }
   }
 
@@ -440,30 +439,15 @@ export class Engine {
     if (SPIKEGRAD_TRAINING) this.crew?.learn(program, (performance.now() - began) / (end - first));
   }
 
-  /**
-   * Runs all blocks of the batch that stands in the ports, in workers, and `end`, if given, which may `Commit`: see `Crew.runBatch`.
-   * Undefined, too, where there are no workers.
-   */
-  async runInWorkers(lowered: Lowered, blocks: number, end?: Program): Promise<boolean | undefined> {
-    const control = this.u32(lowered.ports.control, Control.Size / 4);
-    return await this.crew?.runBatch(lowered, control, blocks, end);
-  }
-
   /** Runs a bare program that needs no batch. */
   runProgram(program: Program, frames: number): void {
     this.#core.run(program.address, program.words, frames, 0, 1, this.#team);
   }
 
   /** The same by up to `ranks` ranks, if `work`, the f32 elements that it goes over, is worth it; else done on return. */
-  runShared(
-    program: Program,
-    frames: number,
-    ranks: number,
-    work: number,
-    step?: TeamStep,
-  ): Promise<boolean> | undefined {
+  runShared(program: Program, frames: number, ranks: number, work: number): Promise<boolean> | undefined {
     const { crew } = this;
-    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run([program], frames, ranks, step);
+    if (crew && ranks > 1 && work > WORTHY_ELEMENTS) return crew.run([program], frames, ranks);
     this.runProgram(program, frames);
     return undefined;
   }

@@ -4,7 +4,8 @@
 import workerScript from "worker-source";
 import { Control, Op, Survey, Team, TeamStep } from "../../assembly/abi.ts";
 import { StateError, WorkerError } from "../errors.ts";
-import type { Lowered } from "./engine.ts";
+import type { OptimizerState } from "../optimizer.ts";
+import type { Engine, Lowered } from "./engine.ts";
 import type { Plan, Program } from "./plan.ts";
 import { type Threads, workerSource } from "./threads.ts";
 import type { Build } from "./wasm.ts";
@@ -425,16 +426,8 @@ export function forgetNetwork(id: number): void {
   for (const member of idle) member.forget(id);
 }
 
-/** What ends a batch. */
-export interface BatchEnd {
-  /** Address and length of a table of all that must be finite. */
-  readonly table: readonly [number, number];
-  readonly losses: number;
-  /** Statistics: where they are taken to, from where, and bytes. */
-  readonly statistics: readonly (readonly [number, number, number])[];
-  reduce(): void;
-  step(): void;
-}
+/** A sum of squares of gradients that need no second look, unless the rate is out of all bounds. */
+const PLAIN = 1e30;
 
 /** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
 const WORTH = 0.3;
@@ -444,6 +437,15 @@ export class Crew {
   readonly #shared: SharedNetwork;
   /** Ends of programs that the ranks at work have to come to. */
   #ends = 0;
+  readonly #endings = new WeakMap<
+    OptimizerState,
+    {
+      readonly address: number;
+      readonly result: number;
+      readonly program: Program;
+      readonly lowered: Lowered;
+    }
+  >();
   /** Estimates by program: ms that one rank needs for a block of it. */
   readonly #pace = new WeakMap<Program, number>();
 
@@ -470,7 +472,7 @@ export class Crew {
     { ports, program, ranks: most, together }: Lowered,
     control: Uint32Array,
     blocks: number,
-    end: Program | undefined,
+    end?: Program,
   ): Promise<boolean | undefined> {
     const ranks = Math.min(most, together ? control[Control.Samples / 4] : blocks);
     const ms = (this.#pace.get(program) ?? Number.POSITIVE_INFINITY) * blocks;
@@ -495,32 +497,59 @@ export class Crew {
     return this.#ends > 0 && awaitRanks(this.#shared, this.#ends);
   }
 
-  /** Emits the sum of a batch's gradients, the look at them, and the step; gives the survey's address. */
-  emitEnd(plan: Plan, { table, losses, statistics, reduce, step }: BatchEnd): number {
-    const record = plan.take(Survey.Size);
-    plan.preset(record, [...table, losses]);
-    plan.barrier();
-    reduce();
-    plan.barrier();
-    plan.emit(Op.Survey, record);
-    plan.barrier();
-    plan.loop(Op.Commit, [], () => {
-      step();
-      plan.loop(Op.RankZero, [], () => {
-        for (const [to, from, bytes] of statistics)
-          plan.emit(Op.Copy, plan.view(to), plan.view(from), 1, bytes, 0, 0);
-      });
-    });
-    return record;
+  /**
+   * What ranks do after a batch of `lowered`: they sum its gradients and, if these are plainly sound, take the step and its
+   * statistics. None where gradients are clipped: the norm is the sum of one rank.
+   */
+  end(engine: Engine, state: OptimizerState, lowered: Lowered): Program | undefined {
+    if (state.clips) return undefined;
+    let end = this.#endings.get(state);
+    if (end?.lowered !== lowered) {
+      this.release(engine, state);
+      const placed = engine.placeProgram("the optimizer", (plan) => emitEnd(plan, engine, state, lowered));
+      end = { ...placed, lowered };
+      this.#endings.set(state, end);
+    }
+    // So far below the bounds that a sum in another order, of as many shares as there can be, is below them, too.
+    const limit = state.fault(PLAIN) === undefined ? PLAIN / 1e6 : -1;
+    engine.f64(end.result + Survey.Limit, 1)[0] = limit;
+    return end.program;
   }
 
-  stop(): void {
+  /** Gives the memory of `end` back. */
+  release(engine: Engine, state: OptimizerState): void {
+    const end = this.#endings.get(state);
+    if (end && this.#endings.delete(state)) engine.releaseMemory(end.address);
+  }
+
+  /** Ends what ranks compute; workers forget the network. */
+  dispose(): void {
     stopRanks(this.#shared, true);
-  }
-
-  forget(): void {
     forgetNetwork(this.#shared.id);
   }
+}
+
+/** Emits the sum of a batch's gradients, the look at them, and the step; gives the survey's address. */
+function emitEnd(plan: Plan, engine: Engine, state: OptimizerState, { ports }: Lowered): number {
+  const { parameters } = engine.model;
+  const statistics = parameters.map((_, i) => i).filter((i) => parameters[i].statistic && !state.frozen(i));
+  const record = plan.take(Survey.Size);
+  plan.preset(record, [...state.gradientTable(plan, statistics), ports.losses]);
+  plan.barrier();
+  engine.emitReduce(plan);
+  plan.barrier();
+  plan.emit(Op.Survey, record);
+  plan.barrier();
+  plan.loop(Op.Commit, [], () => {
+    state.emitStep(plan);
+    plan.loop(Op.RankZero, [], () => {
+      for (const i of statistics) {
+        const [to, from] = [engine.parameterAddress(i), engine.gradientAddress(i)];
+        plan.emit(Op.Copy, plan.view(to), plan.view(from), 1, parameters[i].length * 4, 0, 0);
+      }
+    });
+  });
+  return record;
 }
 
 /** The core runs on the caller's thread with one rank only, which has nobody to wait for. */
