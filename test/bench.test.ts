@@ -2,9 +2,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import * as library from "spikegrad";
 import * as io from "spikegrad/io";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { loadKernels } from "../bench/kernels/run.mjs";
 import { replaceSection } from "../bench/lib/document.mjs";
 import { differences, resultLine } from "../bench/lib/lines.mjs";
 import { Ours } from "../bench/lib/ours.mjs";
@@ -233,6 +235,22 @@ describe("report", () => {
     expect(text).toMatch(/^# Text\n(.|\n)*<!-- end of speed -->\nafter\n$/);
     expect(() => replaceSection(before, "memory", "")).toThrow("lost its markers");
   });
+
+  test("has every kernel to time", async () => {
+    const cases = await loadKernels();
+    const core = await cases.compileKernels(fileURLToPath(new URL("..", import.meta.url)), true);
+    const next = random(1);
+    const { training, product } = cases.convolution(
+      core,
+      { channels: 4, side: 6, out: 8, kernel: 3 },
+      next,
+    )(0.5);
+    const { spikes } = cases.denseLayer(core, 20, 10, 3, next)(0.5);
+    for (const { work, run } of [training, product, spikes, cases.neuronScan(core, 64, next)]) {
+      expect(work).toBeGreaterThan(0);
+      run();
+    }
+  }, 60_000);
 
   test("holds what was reached against what was aimed at", () => {
     const memory = [{ workload: "lee", steps: 100, training: 60e6, inference: 3e6 }];

@@ -31,6 +31,7 @@ export async function loadKernels() {
       platform: "node",
       format: "esm",
       external: ["assemblyscript"],
+      define: { SPIKEGRAD_TRAINING: "true" },
       logLevel: "error",
     });
     return await import(pathToFileURL(file).href);

@@ -98,7 +98,8 @@ describe("workers", () => {
   });
 
   it("give up when the network is disposed of, and serve the next", async () => {
-    const network = await create(2);
+    // Many seconds, if they went on.
+    const network = await create(2, 8000);
     const computing = failure(() => network.predict(data.inputs));
     await new Promise((later) => setTimeout(later, 30));
     const began = performance.now();
