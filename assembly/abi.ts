@@ -9,7 +9,7 @@
 // Every address that depends on where the program is (step, sample, block, rank) goes through a view.
 
 /** Raised whenever the meaning of a program, or the bits of any result, changes. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 /** Instructions. */
 export const enum Op {
