@@ -15,7 +15,7 @@ import {
   sgd,
   WorkerError,
 } from "spikegrad";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { bits, dataset, drain, failure } from "./support.ts";
 
 const execute = promisify(execFile);
@@ -111,6 +111,18 @@ describe("workers", () => {
     await next.predict(data.inputs);
     expect(workers.length).toBe(before);
     next.dispose();
+  });
+
+  it("let go of a network's memory when it is disposed of", async () => {
+    const posted = workers.map((worker) => vi.spyOn(worker, "postMessage"));
+    const network = await create(2, 100);
+    await network.predict(data.inputs);
+    network.dispose();
+    const ids = (kind: string) =>
+      posted.flatMap(({ mock }) => mock.calls.flatMap(([order]) => (order.kind === kind ? [order.id] : [])));
+    expect(ids("open").length).toBe(2);
+    expect(ids("close")).toEqual(expect.arrayContaining(ids("open")));
+    for (const spy of posted) spy.mockRestore();
   });
 
   it("are not held up by a loop that is broken off", async () => {
