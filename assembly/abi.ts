@@ -332,12 +332,11 @@ export const enum Deliver {
   Weight = 0, // view
   WeightStride = 4,
   Neurons = 8, // padded, a multiple of 4
-  Vectors = 12, // outputs in vectors of four f32
+  Outputs = 12, // real ones
   Delta = 16, // view, a step apart: D
   Delivered = 20, // view, a step apart: G
   Steps = 24,
-  Outputs = 28, // real ones
-  Size = 32,
+  Size = 28,
 }
 
 /** In a table of offsets: this position reaches nothing. All bits are set. */

@@ -7,7 +7,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle } from "esbuild";
 import { inlinedCores, methodCores, moduleCores } from "./lib/cores.mjs";
-import { withoutUnused } from "./lib/unused.mjs";
+import { takeSources, withoutUnused } from "./lib/unused.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(root, "dist");
@@ -66,10 +66,7 @@ const LIBRARY = {
 const sources = (additions, read = (path) => readFile(path, "utf8")) => ({
   name: "sources",
   setup(build) {
-    build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => ({
-      contents: [await read(path), ...additions.map((add) => add(path))].join("\n"),
-      loader: "ts",
-    }));
+    takeSources(build, async (path) => [await read(path), ...additions.map((add) => add(path))].join("\n"));
     build.onResolve({ filter: /^kept:/ }, ({ path }) => ({
       path: join(root, "src", path.slice("kept:".length)),
       sideEffects: true,

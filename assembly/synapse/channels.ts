@@ -8,7 +8,7 @@
 
 import { Activity, ActivityKind, BIN_BYTES, Fanout, FanoutColumn, FanoutRow, Window } from "../abi";
 import { at } from "../view";
-import { dotAdd, tree } from "./fanout";
+import { dotAdd, give, tree } from "./fanout";
 import { countBits } from "./window";
 
 /** Spikes a channel from which dealing them out pays. */
@@ -104,11 +104,6 @@ function empty(entry: usize, end: usize, shift: usize, ts: usize, ws: usize, acc
       entry = next;
     }
   }
-}
-
-@inline
-function give(place: usize, accumulate: i32, g: f32): void {
-  store<f32>(place, accumulate ? load<f32>(place) + g : g);
 }
 
 /** Σ w · D of two events of one input, and dw += D of both on the way; stores the first sum at `place`, returns the second. */

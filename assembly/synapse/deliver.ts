@@ -9,10 +9,10 @@ import { at } from "../view";
 
 export function deliver(record: usize, frame: usize): void {
   const neurons = load<u32>(record, Deliver.Neurons) as usize;
-  const vectors = load<u32>(record, Deliver.Vectors);
+  const outputs = load<u32>(record, Deliver.Outputs);
+  const vectors = (outputs + 3) >> 2;
   const stride = load<u32>(record, Deliver.WeightStride) as usize;
   const steps = load<u32>(record, Deliver.Steps);
-  const outputs = load<u32>(record, Deliver.Outputs);
   const deltaView = load<u32>(record, Deliver.Delta) as usize;
   const deltaStep = load<u32>(deltaView, View.PerStep) as usize;
   const toView = load<u32>(record, Deliver.Delivered) as usize;

@@ -309,7 +309,7 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
       const x = withValues ? load<f32>(event, Event.Value) : 1;
       if (deliver) {
         const next = event + Event.Size;
-        const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+        const place = placeOf(event, delivered);
         if (!weight && event + 3 * Event.Size < end && fourAlike(event)) {
           four(event, vectors, runs, ts, ws, delivered, accumulate);
           event += 3 * Event.Size;
@@ -317,10 +317,10 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
         }
         if (weight && !withValues && next < end && (load<u32>(next, Event.Target) as usize) == t && load<u32>(next, Event.Extent) == extent) {
           // Two spikes of one pixel share the loads of D; their weights are different rows.
-          const other = delivered + ((load<u32>(next, Event.Index) as usize) << 2);
+          const other = placeOf(next, delivered);
           const w2 = load<u32>(next, Event.Weight) as usize;
           const second = pair(t, w, w2, shift, vectors, runs, ts, ws, place, accumulate);
-          store<f32>(other, accumulate ? load<f32>(other) + second : second);
+          give(other, accumulate, second);
           event = next;
           continue;
         }
@@ -329,7 +329,7 @@ export function fanoutBackward(fanout: usize, flags: i32, frame: usize): void {
             ? dotAdd(t, w, shift, vectors, runs, ts, ws)
             : dotAddScaled(t, w, shift, x, vectors, runs, ts, ws)
           : dot(t, w, vectors, runs, ts, ws);
-        store<f32>(place, accumulate ? load<f32>(place) + g : g);
+        give(place, accumulate, g);
       } else {
         const gradient = w + shift;
         if (x == 1) accumulateRuns(gradient, t, vectors, runs, ws, ts);
@@ -432,9 +432,9 @@ function fourAlike(event: usize): bool {
 function four(event: usize, vectors: i32, runs: i32, ts: usize, ws: usize, delivered: usize, accumulate: i32): void {
   if (!ASC_FEATURE_SIMD) {
     for (let i = 0; i < 4; ++i, event += Event.Size) {
-      const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+      const place = placeOf(event, delivered);
       const g = dot(load<u32>(event, Event.Target), load<u32>(event, Event.Weight), vectors, runs, ts, ws);
-      store<f32>(place, accumulate ? load<f32>(place) + g : g);
+      give(place, accumulate, g);
     }
     return;
   }
@@ -491,15 +491,21 @@ function four(event: usize, vectors: i32, runs: i32, ts: usize, ws: usize, deliv
     s += ws;
   } while (--runs);
   const g = trees(f32x4.add(ae, ao), f32x4.add(be, bo), f32x4.add(ce, co), f32x4.add(de, df));
-  give(event, delivered, accumulate, f32x4.extract_lane(g, 0));
-  give(event + Event.Size, delivered, accumulate, f32x4.extract_lane(g, 1));
-  give(event + 2 * Event.Size, delivered, accumulate, f32x4.extract_lane(g, 2));
-  give(event + 3 * Event.Size, delivered, accumulate, f32x4.extract_lane(g, 3));
+  give(placeOf(event, delivered), accumulate, f32x4.extract_lane(g, 0));
+  give(placeOf(event + Event.Size, delivered), accumulate, f32x4.extract_lane(g, 1));
+  give(placeOf(event + 2 * Event.Size, delivered), accumulate, f32x4.extract_lane(g, 2));
+  give(placeOf(event + 3 * Event.Size, delivered), accumulate, f32x4.extract_lane(g, 3));
 }
 
+/** Where G of an event goes. */
 @inline
-function give(event: usize, delivered: usize, accumulate: i32, g: f32): void {
-  const place = delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+function placeOf(event: usize, delivered: usize): usize {
+  return delivered + ((load<u32>(event, Event.Index) as usize) << 2);
+}
+
+/** Writes G, or adds to it. */
+@inline
+export function give(place: usize, accumulate: i32, g: f32): void {
   store<f32>(place, accumulate ? load<f32>(place) + g : g);
 }
 
@@ -643,7 +649,7 @@ export function pair(
     first = dotAdd(t, w, shift, vectors, runs, ts, ws);
     second = dotAdd(t, w2, shift, vectors, runs, ts, ws);
   }
-  store<f32>(place, accumulate ? load<f32>(place) + first : first);
+  give(place, accumulate, first);
   return second;
 }
 

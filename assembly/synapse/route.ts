@@ -5,6 +5,7 @@
 
 import { Activity, ActivityKind, BackwardFlags, NOWHERE, Route } from "../abi";
 import { at } from "../view";
+import { give } from "./fanout";
 
 export function routeForward(route: usize, frame: usize): void {
   const activity = load<u32>(route, Route.Activity) as usize;
@@ -65,8 +66,7 @@ export function routeBackward(route: usize, flags: i32, frame: usize): void {
       for (let position: u32 = 0; position < rowLength; ++position) {
         const across = load<u32>(columns + (position << 2));
         const g: f32 = down == NOWHERE || across == NOWHERE ? 0 : scale * load<f32>(target + down + across);
-        const place = first + (position << 2);
-        store<f32>(place, accumulate ? load<f32>(place) + g : g);
+        give(first + (position << 2), accumulate, g);
       }
       continue;
     }
@@ -78,8 +78,7 @@ export function routeBackward(route: usize, flags: i32, frame: usize): void {
         const across = load<u32>(columns + (position << 2));
         // A neuron outside every window gets no gradient, but its G must not be left over from an earlier step.
         const g: f32 = down == NOWHERE || across == NOWHERE ? 0 : scale * load<f32>(target + down + across);
-        const place = first + (position << 2);
-        store<f32>(place, accumulate ? load<f32>(place) + g : g);
+        give(first + (position << 2), accumulate, g);
       }
     }
   }

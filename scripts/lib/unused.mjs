@@ -33,7 +33,7 @@ export async function withoutUnused(options) {
     known = unused.size;
     const { outputFiles } = await bundle({
       ...options,
-      plugins: [...plugins, sources(read)],
+      plugins: [...plugins, { name: "without-unused", setup: (build) => takeSources(build, read) }],
       minify: false,
       minifySyntax: true,
       write: false,
@@ -45,15 +45,13 @@ export async function withoutUnused(options) {
   return read;
 }
 
-const sources = (read) => ({
-  name: "without-unused",
-  setup(build) {
-    build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => ({
-      contents: await read(path),
-      loader: "ts",
-    }));
-  },
-});
+/** Has esbuild take the text of sources from `read`. */
+export function takeSources(build, read) {
+  build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => ({
+    contents: await read(path),
+    loader: "ts",
+  }));
+}
 
 /** Names of properties that a text reads or writes. */
 function namesIn(text) {

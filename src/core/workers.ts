@@ -332,7 +332,7 @@ function lease(count: number, id: number): Promise<Member[]> {
 
 /**
  * Runs programs one after the other with `ranks` ranks, a worker each: the caller's thread is none of them, for systems like to put
- * the one that it wakes on its own processor. `step` is open if a program may `Commit`; says whether the step was begun.
+ * the one that it wakes on its own processor. Says whether the step of one that may `Commit` was begun.
  *
  * @throws WorkerError if one of them ends or fails; none is at work any more then
  */
@@ -341,14 +341,13 @@ async function runRanks(
   programs: readonly Program[],
   frames: number,
   ranks: number,
-  step: TeamStep,
 ): Promise<boolean> {
   const { team } = shared;
   const words = new Int32Array(shared.memory.buffer, team, Team.Size / 4);
   Atomics.store(words, Team.Done / 4, NOT_BEGUN);
   const members = await lease(ranks, shared.id);
   Atomics.store(words, Team.Next / 4, 0);
-  Atomics.store(words, Team.Step / 4, step);
+  Atomics.store(words, Team.Step / 4, TeamStep.Open);
   Atomics.store(words, Team.Done / 4, 0);
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failure: string | undefined;
@@ -459,9 +458,9 @@ export class Crew {
   }
 
   /** Runs programs one after the other; says whether a step was begun. What reads parameters meanwhile waits for the end of it. */
-  run(programs: readonly Program[], frames: number, ranks: number, step = TeamStep.Open): Promise<boolean> {
+  run(programs: readonly Program[], frames: number, ranks: number): Promise<boolean> {
     this.#ends = ranks * programs.length;
-    return runRanks(this.#shared, programs, frames, ranks, step);
+    return runRanks(this.#shared, programs, frames, ranks);
   }
 
   /**
@@ -482,7 +481,7 @@ export class Crew {
     control[Control.EndBlock / 4] = blocks;
     const began = performance.now();
     const programs = end ? [program, end] : [program];
-    const begun = await this.run(programs, ports.frames, ranks, TeamStep.Open);
+    const begun = await this.run(programs, ports.frames, ranks);
     this.learn(program, ((performance.now() - began) * ranks) / blocks);
     return begun;
   }

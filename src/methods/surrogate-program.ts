@@ -282,11 +282,10 @@ export function lowerSurrogate(
             [Deliver.Weight]: stem.parameter(stage.weight),
             [Deliver.WeightStride]: stage.geometry.weightStride,
             [Deliver.Neurons]: before.stage.neurons.length,
-            [Deliver.Vectors]: stage.layout.channels / 4,
+            [Deliver.Outputs]: stage.layout.extent.channels,
             [Deliver.Delta]: fieldDelta,
             [Deliver.Delivered]: before.delivered,
             [Deliver.Steps]: steps,
-            [Deliver.Outputs]: stage.layout.extent.channels,
           })
         : stem.fanout(
             stem.everything(before.stage.neurons),

@@ -284,7 +284,6 @@ describe("kernels", () => {
             [Deliver.Weight]: plan.view(synapse.weights.byteOffset),
             [Deliver.WeightStride]: geometry.weightStride,
             [Deliver.Neurons]: layout.length,
-            [Deliver.Vectors]: to.length / 4,
             [Deliver.Delta]: plan.view(synapse.target.byteOffset, { step: geometry.target.bytes }),
             [Deliver.Delivered]: plan.view(synapse.delivered.byteOffset, { step: layout.length * 4 }),
             [Deliver.Steps]: steps,
