@@ -1,5 +1,5 @@
 // What is timed: one entry a workload. Networks, batch, steps and input density are those of the peers' scripts.
-// A data set holds one batch: every training step is the same work, as it is for the peers.
+// A data set holds one batch over and over: every training step is the same work, as it is for the peers.
 import { random } from "./lib/random.mjs";
 
 /** Share of non-zero pixels, that of MNIST. */
@@ -7,6 +7,12 @@ const DENSITY = 0.19;
 
 /** Modes that are timed; single samples where a workload says so, everywhere with --latency. */
 export const MODES = ["train", "infer", "latency"];
+
+/**
+ * Learning rates are multiplied by it, on all sides: weights stay those that all were handed. In the same time some take twenty times
+ * as many steps as others, and with what they learned spikes, and work, would differ.
+ */
+export const RATE_SCALE = 1e-6;
 
 const torch = { script: "torch_peer.py" };
 const js = { script: "js_peer.mjs" };

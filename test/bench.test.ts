@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from "v
 import { loadKernels } from "../bench/kernels/run.mjs";
 import { replaceSection } from "../bench/lib/document.mjs";
 import { differences, resultLine } from "../bench/lib/lines.mjs";
+import { measure } from "../bench/lib/measure.mjs";
 import { Ours } from "../bench/lib/ours.mjs";
 import { startPeer } from "../bench/lib/peer.mjs";
 import { random } from "../bench/lib/random.mjs";
@@ -19,7 +20,7 @@ import { Lee } from "../bench/peers/js/lee.mjs";
 import { Stdbp } from "../bench/peers/js/stdbp.mjs";
 import { Surrogate } from "../bench/peers/js/surrogate.mjs";
 import { targetTable } from "../bench/targets.mjs";
-import { WORKLOADS } from "../bench/workloads.mjs";
+import { RATE_SCALE, WORKLOADS } from "../bench/workloads.mjs";
 
 type Name = keyof typeof WORKLOADS;
 const NAMES = Object.keys(WORKLOADS) as Name[];
@@ -46,7 +47,7 @@ describe("workloads", () => {
     try {
       expect(await ours.loss(2)).toBeGreaterThan(0);
       for (const mode of ["train", "infer", "latency"] as const) {
-        expect((await ours[mode]()).ms).toBeGreaterThan(0);
+        expect((await ours[mode](2)).ms).toBeGreaterThan(0);
       }
       for (const rate of Object.values(await ours.rates())) expect(rate).toBeLessThanOrEqual(1);
     } finally {
@@ -79,7 +80,7 @@ describe("plain JavaScript", () => {
 
   test("lee has the library's loss, rates and gradients, as far as spikes drawn anew allow", async () => {
     const { network, data, tensors } = await begin("lee", 4);
-    const peer = new Lee(tensors, random(1));
+    const peer = new Lee(tensors, 1, random(1));
     const [ours, again] = [
       await network.gradients(data.inputs, data.labels),
       await network.gradients(data.inputs, data.labels, { epoch: 1 }),
@@ -129,7 +130,7 @@ describe("peers in processes", () => {
     const start = join(folder, `${name}.safetensors`);
     await writeFile(start, ours.start(io));
     const peers: Record<string, { script: string; workload?: string }> = WORKLOADS[name].peers;
-    const peer = await startPeer({ workload: name, ...peers[label] }, 1, start);
+    const peer = await startPeer({ workload: name, rateScale: RATE_SCALE, ...peers[label] }, 1, start);
     try {
       if ("skip" in peer) {
         if (/cannot be (imported|loaded)|ENOENT/.test(peer.skip)) context?.skip(peer.skip);
@@ -140,7 +141,11 @@ describe("peers in processes", () => {
       const { rates } = await peer.ask("rates");
       const work = { ours: await ours.rates(), [label]: rates };
       expect(differences(name, { [label]: { ours: await ours.loss(batch), peer: loss } }, work)).toEqual([]);
-      expect((await peer.ask("train")).ms).toBeGreaterThan(0);
+      const { ms } = await peer.ask("infer");
+      expect(ms).toBeGreaterThan(0);
+      expect((await peer.ask("infer 20")).ms).toBeGreaterThan(ms);
+      expect((await peer.ask("train 3")).ms).toBeGreaterThan(0);
+      expect((await peer.ask("loss")).loss / loss, "nothing learned").toBeCloseTo(1, 1);
       await expect(peer.ask("fly")).rejects.toThrow("fly");
     } finally {
       await ours.close();
@@ -167,6 +172,35 @@ describe("peers in processes", () => {
       skip: string;
     };
     expect(skip).toContain("no bpsta in plain JavaScript");
+  });
+});
+
+describe("rounds", () => {
+  test("are of as many steps as fill them, by the warm-up", async () => {
+    const calls: Record<string, number[]> = { quick: [], slow: [], once: [] };
+    const side = (name: string, ms: number, more = {}) => ({
+      ...more,
+      run: async (steps: number) => {
+        // The first is slower, as compiling makes it.
+        const first = calls[name].push(steps) === 1;
+        return { ms: steps * ms + (first ? 30 : 0) };
+      },
+    });
+    const sides = [side("quick", 4), side("slow", 250), side("once", 500, { rounds: 1 })];
+    const { timed } = await measure(sides, 0.1, 100);
+    expect(calls.quick.slice(0, 5)).toEqual([1, 3, 25, 25, 25]);
+    expect(new Set(calls.slow)).toEqual(new Set([1]));
+    expect(timed.map(({ times }: { times: number[] }) => [new Set(times), times.length > 1])).toEqual([
+      [new Set([4]), true],
+      [new Set([250]), true],
+      [new Set([500]), false],
+    ]);
+  });
+
+  test("are of one step each unless told otherwise", async () => {
+    const seen = new Set<number>();
+    await measure([{ run: async (steps: number) => ({ ms: seen.add(steps).size }) }], 0.1);
+    expect([...seen]).toEqual([1]);
   });
 });
 

@@ -2,11 +2,15 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { RATE_SCALE } from "../workloads.mjs";
 import { install } from "./install.mjs";
 import { differences, rateLines, resultLine } from "./lines.mjs";
 import { measure, median, percentile } from "./measure.mjs";
 import { Ours } from "./ours.mjs";
 import { startPeer } from "./peer.mjs";
+
+/** A round of a side (ms), but single samples: of a batch of 3 ms one would see how idle threads wake. */
+const ROUND_MS = 100;
 
 /**
  * Times a workload in each of `modes`.
@@ -27,7 +31,7 @@ export async function compare({ library, io }, name, workload, modes, settings) 
     for (const [label, peer, peerThreads] of peersOf(workload, threads)) {
       // What cannot be installed is missing; the peer says so.
       if (peer.packages) await install("peers", say).catch((error) => say(firstLine(error)));
-      const started = await startPeer({ workload: name, ...peer }, peerThreads, start);
+      const started = await startPeer({ workload: name, rateScale: RATE_SCALE, ...peer }, peerThreads, start);
       if (started.skip === undefined) peers.push({ ...peer, label, process: started });
       else say(`${name}: peer ${label} skipped: ${started.skip}`);
     }
@@ -86,14 +90,14 @@ async function firstLosses(ours, peers) {
 async function runMode(name, mode, ours, peers, { threads, seconds, here, say }) {
   const one = mode === "latency";
   const sides = [
-    { batch: one ? 1 : ours.batch, run: () => ours[mode]() },
+    { batch: one ? 1 : ours.batch, run: (batches) => ours[mode](batches) },
     ...peers.map(({ process, rounds }) => ({
       batch: one ? 1 : process.ready.batch,
       rounds,
-      run: () => process.ask(mode),
+      run: (batches) => process.ask(`${mode} ${batches}`),
     })),
   ];
-  const { timed, others } = await measure(sides, seconds);
+  const { timed, others } = await measure(sides, seconds, one ? 0 : ROUND_MS);
   const [mine, ...theirs] = timed.map(({ times, batch }) => ({
     ms: median(times) / batch,
     min: Math.min(...times) / batch,

@@ -1,4 +1,4 @@
-// Alternating measurement: one step of every side a round.
+// Alternating measurement: the sides by turns, round after round.
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -11,17 +11,22 @@ const PAUSE_MS = 20;
 /**
  * Runs the sides in turn for about `seconds`, after rounds that do not count. Slow ones warm up for one round.
  *
- * @param sides each with `run`, which does one step and answers `{ ms }`, with `cpu_ms` where another process does it; and
- *   `rounds`, if it is so slow that more would not be worth the wait
- * @returns `timed`: the sides, each with its `times`; `others`: share of the processors that other processes took
+ * @param sides each with `run`, which does as many steps as it is told, one after the other, and answers `{ ms }`, with `cpu_ms` where
+ *   another process does it; and `rounds`, if it is so slow that more would not be worth the wait
+ * @param least what a side takes a round, in ms: it does as many steps as that takes, going by the rounds that do not count. One
+ *   step unless given
+ * @returns `timed`: the sides, each with its `times`, the mean a step of every round; `others`: share of the processors that
+ *   other processes took
  */
-export async function measure(sides, seconds) {
-  const timed = sides.map((side) => ({ ...side, times: [], warm: 0 }));
+export async function measure(sides, seconds, least = 0) {
+  const timed = sides.map((side) => ({ ...side, times: [], warm: 0, steps: 1 }));
   for (let round = 0; round < WARM_UP_ROUNDS; round++) {
     for (const side of timed) {
       if (round > 0 && (side.rounds !== undefined || side.warm > Math.max(2, seconds / 4) * 1e3)) continue;
       await sleep(PAUSE_MS);
-      side.warm += (await side.run()).ms;
+      const { ms } = await side.run(side.steps);
+      side.warm += ms;
+      side.steps = Math.max(1, Math.ceil((least * side.steps) / ms));
     }
   }
   let peers = 0;
@@ -33,8 +38,8 @@ export async function measure(sides, seconds) {
     for (const side of timed) {
       if (side.times.length === side.rounds) continue;
       await sleep(PAUSE_MS);
-      const { ms, cpu_ms = 0 } = await side.run();
-      side.times.push(ms);
+      const { ms, cpu_ms = 0 } = await side.run(side.steps);
+      side.times.push(ms / side.steps);
       peers += cpu_ms;
     }
   }

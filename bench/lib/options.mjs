@@ -13,7 +13,7 @@ export function readOptions(topics) {
 ${list.join("\n")}
   --threads   threads of ours and of the peers, 1 unless given
   --json      one JSON object a line instead of text; writes no file
-  --seconds   time for each workload and mode, 20 unless given
+  --seconds   time for each workload and mode, 20 unless given; a round of a side is 100 ms of batches, or one
   --latency   also a single sample at a time, in every workload
   --no-chart  draw no charts`;
   try {

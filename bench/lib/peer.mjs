@@ -11,12 +11,15 @@ const interpreters = (script) => (script.endsWith(".py") ? [...new Set(PYTHONS)]
 /**
  * Starts a peer; `{ skip }` with the reason if it cannot run here.
  *
- * @param script file in bench/peers/
- * @param start file with the weights, pictures and labels to begin with
+ * @param {{ script: string, workload: string, rateScale?: number }} peer file in bench/peers/, what it runs, and what learning rates are
+ *   multiplied by
+ * @param {number} threads
+ * @param {string} start file with the weights, pictures and labels to begin with
  */
-export async function startPeer({ script, workload }, threads, start) {
+export async function startPeer({ script, workload, rateScale }, threads, start) {
   const file = fileURLToPath(new URL(`../peers/${script}`, import.meta.url));
   const args = [file, workload, "--threads", String(threads), "--start", start];
+  if (rateScale !== undefined) args.push("--rate-scale", String(rateScale));
   const reasons = [];
   for (const interpreter of interpreters(script)) {
     const peer = new Peer(interpreter, args, { OMP_NUM_THREADS: String(threads) });

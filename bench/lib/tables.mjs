@@ -24,15 +24,15 @@ export function speedTables(results) {
     ];
   });
   return [
-    "Milliseconds a sample, median (minimum; of single samples also the 99th percentile). The ratio is the peer's time over",
-    "ours, above 1 where ours is faster, for the medians and (in brackets) the minima.",
+    "Milliseconds a sample, median of all rounds (minimum; of single samples also the 99th percentile). The ratio is the peer's",
+    "time over ours, above 1 where ours is faster, for the medians and (in brackets) the minima.",
     "",
     table(["workload", "mode", "threads", "ours", "peer", "peer", "ratio", "others", "run"], rows),
     "",
     ...runs.map((run, i) => `${i + 1}. ${run}`),
     "",
     "Spikes a neuron and step with the weights that both sides were handed, the check that they do the same work, and (in",
-    "brackets) when the timing was over; a peer with fewer rounds has learned less by then.",
+    "brackets) when the timing was over.",
     "",
     table(["workload", "threads", "layer", "ours", "peer", "peer"], rateRows(results)),
   ].join("\n");

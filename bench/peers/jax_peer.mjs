@@ -1,9 +1,10 @@
 // jax_peer.mjs surrogate --start FILE: jax-js on its WebAssembly backend, the only one that it has in Node; loss, gradients
 // and Adam are one compiled function. Functions take over the arrays they are given: `.ref` keeps one.
-import { readArguments, serve, skip } from "./serve.mjs";
+import { readArguments, repeated, serve, skip } from "./serve.mjs";
 
-const [STEPS, DECAY, RATE] = [25, 0.95, 5e-4];
-const { workload, start } = readArguments();
+const [STEPS, DECAY] = [25, 0.95];
+const { workload, start, rateScale } = readArguments();
+const RATE = 5e-4 * rateScale;
 if (workload !== "surrogate") skip(`there is no ${workload} in jax-js`);
 
 const jax = await load();
@@ -96,7 +97,7 @@ const kept = () => parameters.map((p) => p.ref);
 await serve(
   { peer: `jax-js ${jax.version} (wasm), Node ${process.versions.node}`, threads: 1, batch },
   {
-    train: async () => {
+    train: repeated(async () => {
       updates++;
       const size = np.array(RATE / (1 - 0.9 ** updates));
       const correction = np.array(Math.sqrt(1 - 0.999 ** updates));
@@ -104,9 +105,9 @@ await serve(
       ({ parameters, moments } = next);
       await jax.blockUntilReady(parameters.map((p) => p.ref));
       await next.loss.data();
-    },
-    infer: () => answersOf(kept(), images.ref).data(),
-    latency: () => answersOf(kept(), first.ref).data(),
+    }),
+    infer: repeated(() => answersOf(kept(), images.ref).data()),
+    latency: repeated(() => answersOf(kept(), first.ref).data()),
     loss: async () => (await compiledLoss(kept(), images.ref, labels.ref).data())[0],
     rates,
   },

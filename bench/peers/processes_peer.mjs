@@ -13,9 +13,9 @@ else await lead();
 async function work() {
   const workload = WORKLOADS[process.argv[2]];
   const ours = await Ours.create(await import("../../dist/index.js"), workload, 1);
-  process.on("message", async (command) => {
+  process.on("message", async ({ command, times }) => {
     const before = process.cpuUsage();
-    const found = command === "loss" ? { loss: await ours.loss(workload.batch) } : await ours[command]();
+    const found = command === "loss" ? { loss: await ours.loss(workload.batch) } : await ours[command](times);
     const { user, system } = process.cpuUsage(before);
     process.send({ found, cpu_ms: (user + system) / 1e3 });
   });
@@ -29,30 +29,30 @@ async function lead() {
   const children = Array.from({ length: threads }, () => fork(fileURLToPath(import.meta.url), [workload]));
   const answer = (child) => new Promise((done) => child.once("message", done));
   await Promise.all(children.map(answer));
-  const ask = async (command, some = children) =>
+  const ask = async (order, some = children) =>
     await Promise.all(
       some.map((child) => {
         const answered = answer(child);
-        child.send(command);
+        child.send(order);
         return answered;
       }),
     );
-  /** Batches of all in the time that they take together: their rates are added. */
-  const together = async (command) => {
-    const answers = await ask(command);
+  /** So many batches of each, begun at once, in the time that they take together: their rates are added. */
+  const together = (command) => async (times) => {
+    const answers = await ask({ command, times });
     const rate = answers.reduce((sum, { found }) => sum + 1 / found.ms, 0);
     return {
       ms: threads / rate,
       cpu_ms: answers.reduce((sum, { cpu_ms }) => sum + cpu_ms, 0),
     };
   };
-  const first = async (command) => (await ask(command, children.slice(0, 1)))[0].found;
+  const first = async (command) => (await ask({ command }, children.slice(0, 1)))[0].found;
   await serve(
     { peer: `spikegrad, ${threads} processes`, threads: 1, batch: batch * threads },
     {
-      train: () => together("train"),
-      infer: () => together("infer"),
-      latency: () => together("latency"),
+      train: together("train"),
+      infer: together("infer"),
+      latency: together("latency"),
       loss: async () => (await first("loss")).loss,
       rates: () => first("rates"),
     },

@@ -3,13 +3,22 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
-/** Arguments of a peer: its workload and what the comparison begins with, by name `{ shape, data }`. */
+/** Arguments of a peer: its workload, what learning rates are multiplied by, and what the comparison begins with, by name `{ shape, data }`. */
 export function readArguments() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { threads: { type: "string", default: "1" }, start: { type: "string" } },
+    options: {
+      threads: { type: "string", default: "1" },
+      start: { type: "string" },
+      "rate-scale": { type: "string", default: "1" },
+    },
   });
-  return { workload: positionals[0], threads: Number(values.threads), start: readStart(values.start) };
+  return {
+    workload: positionals[0],
+    threads: Number(values.threads),
+    start: readStart(values.start),
+    rateScale: Number(values["rate-scale"]),
+  };
 }
 
 /** Tensors of a safetensors file: 8 bytes with the header's length, the header in JSON, the data. */
@@ -34,12 +43,17 @@ export function skip(reason) {
   process.exit(0);
 }
 
+/** A timed command that does its work as often as it is told. */
+export const repeated = (work) => async (times) => {
+  for (let i = 0; i < times; i++) await work();
+};
+
 /**
  * Answers commands until the input ends.
  *
  * @param ready what is said first: `peer` (name and version), `threads`, `batch`
- * @param commands by name: `train`, `infer`, `latency`, `rates` and `loss`, all may be asynchronous; timed ones may answer with
- *   times of their own, `{ ms, cpu_ms }`
+ * @param commands by name: `train`, `infer`, `latency`, `rates` and `loss`, all may be asynchronous; those that are timed are told how
+ *   often, and may answer with times of their own, `{ ms, cpu_ms }`
  */
 export async function serve(ready, { rates, loss, ...timed }) {
   console.log(JSON.stringify({ ready }));
@@ -47,13 +61,14 @@ export async function serve(ready, { rates, loss, ...timed }) {
     console.log(JSON.stringify(await answer(line.trim())));
   }
 
-  async function answer(command) {
+  async function answer(line) {
+    const [command, times = "1"] = line.split(" ");
     if (command === "rates") return { rates: await rates() };
     if (command === "loss") return { loss: await loss() };
     if (!Object.hasOwn(timed, command)) return { error: `unknown command ${JSON.stringify(command)}` };
     const start = performance.now();
     const before = process.cpuUsage();
-    const own = await timed[command]();
+    const own = await timed[command](Number(times));
     const ms = performance.now() - start;
     const { user, system } = process.cpuUsage(before);
     return { ms: own?.ms ?? ms, cpu_ms: (user + system) / 1e3 + (own?.cpu_ms ?? 0) };

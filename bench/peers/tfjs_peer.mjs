@@ -1,9 +1,9 @@
 // tfjs_peer.mjs surrogate --threads N --start FILE: TensorFlow.js on its WebAssembly backend, written as one writes it there:
 // a loop over steps, products from the library, its gradients and its Adam.
-import { readArguments, serve, skip } from "./serve.mjs";
+import { readArguments, repeated, serve, skip } from "./serve.mjs";
 
 const [STEPS, DECAY] = [25, 0.95];
-const { workload, threads, start } = readArguments();
+const { workload, threads, start, rateScale } = readArguments();
 if (workload !== "surrogate") skip(`there is no ${workload} in TensorFlow.js`);
 
 const { tf, wasm } = await load();
@@ -20,7 +20,7 @@ const images = tf.tensor(start.input.data, start.input.shape);
 const first = images.slice([0, 0], [1, -1]).clone();
 const labels = tf.oneHot(tf.tensor1d(start.label.data, "int32"), 10).toFloat();
 const batch = start.label.data.length;
-const optimizer = tf.train.adam(5e-4);
+const optimizer = tf.train.adam(5e-4 * rateScale);
 
 /** 1 above the threshold, with the derivative 1 / (1 + (π (u - 1))²). */
 const spike = tf.customGrad((u, save) => {
@@ -73,13 +73,13 @@ async function infer(x) {
 await serve(
   { peer: `TensorFlow.js ${tf.version.tfjs} (wasm), Node ${process.versions.node}`, threads, batch },
   {
-    train: async () => {
+    train: repeated(async () => {
       const loss = optimizer.minimize(lossOf, true, parameters);
       await loss.data();
       loss.dispose();
-    },
-    infer: () => infer(images),
-    latency: () => infer(first),
+    }),
+    infer: repeated(() => infer(images)),
+    latency: repeated(() => infer(first)),
     loss: () => tf.tidy(() => lossOf().dataSync()[0]),
     rates: () => tf.tidy(rates),
   },

@@ -1,9 +1,9 @@
 """The benchmark's PyTorch side: one workload held warm in a process that runs a step when it is told to.
 
-    torch_peer.py WORKLOAD --threads N [--batch B] [--steps T]
+    torch_peer.py WORKLOAD --threads N [--batch B] [--steps T] [--rate-scale S]
 
 Writes one JSON object a line. First {"ready": ...} with versions, or {"skip": "..."} where torch is missing. Then for every
-word read from standard input one answer:
+line read from standard input one answer:
 
     train     one training step of the batch: encode, forward, backward, update   -> {"ms": ..., "cpu_ms": ...}
     infer     one forward pass of the batch, encoding included                     -> {"ms": ..., "cpu_ms": ...}
@@ -11,11 +11,12 @@ word read from standard input one answer:
     rates     spikes a neuron and step of every spiking layer, and the input's     -> {"rates": {...}}
     loss      the loss of the batch as training sees it; nothing changes          -> {"loss": ...}
 
-`ms` is the time on the wall, `cpu_ms` that of all threads together.
+`ms` is the time on the wall, `cpu_ms` that of all threads together. A number behind the first three does the same so many
+times, one after the other, and the times are those of all: `train 12`.
 
 With --start FILE (safetensors) weights, pictures (`input`) and labels (`label`) are those of the file, so that both sides
 of a comparison begin with the same network on the same batch (of which a smaller --batch takes the first samples);
-without it they are drawn at random.
+without it they are drawn at random. --rate-scale multiplies the learning rate.
 
 The workloads are written the way such networks are written in PyTorch today: a loop over steps, convolutions and
 products from the library, autograd. Nothing is recorded while a step is timed.
@@ -478,6 +479,7 @@ def main():
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--start")
+    parser.add_argument("--rate-scale", type=float, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -488,6 +490,8 @@ def main():
         network.steps = options.steps
     if options.start:
         network.begin(read_start(options.start))
+    for group in network.optimizer.param_groups:
+        group["lr"] *= options.rate_scale
 
     def evaluated(images, meter=None):
         """Normalisation by the batch's statistics when training, by the running ones here."""
@@ -517,14 +521,15 @@ def main():
     ready = {"peer": f"PyTorch {torch.__version__}, Python {python}", "threads": torch.get_num_threads(), "batch": len(network.images)}
     print(json.dumps({"ready": ready}), flush=True)
     for line in sys.stdin:
-        command = line.strip()
+        command, times = (line.split() + ["1"])[:2]
         if command == "rates":
             answer = {"rates": rates()}
         elif command == "loss":
             answer = {"loss": loss()}
         elif command in commands:
             start, processor = time.perf_counter(), time.process_time()
-            commands[command]()
+            for _ in range(int(times)):
+                commands[command]()
             answer = {"ms": (time.perf_counter() - start) * 1e3}
             answer["cpu_ms"] = (time.process_time() - processor) * 1e3
         else:

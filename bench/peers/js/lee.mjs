@@ -206,9 +206,11 @@ export class Lee {
   #dense1;
   #dense2;
 
+  #rate;
   #random;
 
-  constructor(start, random = Math.random) {
+  constructor(start, rateScale = 1, random = Math.random) {
+    this.#rate = RATE * rateScale;
     this.#random = random;
     this.#images = start.input.data;
     this.#labels = start.label.data;
@@ -230,7 +232,7 @@ export class Lee {
   train() {
     this.gradients();
     for (const { weight, gradient } of this.synapses) {
-      for (let n = 0; n < weight.length; n++) weight[n] -= RATE * gradient[n];
+      for (let n = 0; n < weight.length; n++) weight[n] -= this.#rate * gradient[n];
     }
   }
 

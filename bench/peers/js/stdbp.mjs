@@ -86,7 +86,7 @@ export class Stdbp {
   #adam;
   #deltas;
 
-  constructor(start) {
+  constructor(start, rateScale = 1) {
     const [hidden, answer] = ["layer0.weight", "layer1.weight"].map(
       (name) => new Layer(start[name].data, start[name].shape),
     );
@@ -94,7 +94,7 @@ export class Stdbp {
     this.#images = start.input.data;
     this.#labels = start.label.data;
     this.#deltas = new Float32Array(hidden.outputs);
-    this.#adam = new Adam([hidden.weight, answer.weight], 1e-3);
+    this.#adam = new Adam([hidden.weight, answer.weight], 1e-3 * rateScale);
   }
 
   train() {

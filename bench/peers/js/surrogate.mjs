@@ -23,7 +23,7 @@ export class Surrogate {
   #ends = new Int32Array(STEPS);
   #answerSpikes = 0;
 
-  constructor(start) {
+  constructor(start, rateScale = 1) {
     // Inputs first, so that what one input adds lies together.
     this.#weight1 = transpose(start["layer0.weight"].data, HIDDEN, PIXELS);
     this.#weight2 = transpose(start["layer1.weight"].data, CLASSES, HIDDEN);
@@ -33,7 +33,7 @@ export class Surrogate {
     this.#labels = start.label.data;
     const tensors = [this.#weight1, this.#bias1, this.#weight2, this.#bias2];
     this.#gradients = tensors.map((tensor) => new Float32Array(tensor.length));
-    this.#adam = new Adam(tensors, 5e-4);
+    this.#adam = new Adam(tensors, 5e-4 * rateScale);
   }
 
   train() {
