@@ -56,11 +56,11 @@ export async function loadNetwork(bytes: Uint8Array, option: InferOptions = {}):
   const { wasm } = options("loadNetwork options", option, ["wasm"]);
   const file = readModel(bytes);
   // Both files of the method are asked for at once.
-  const [core, { description, model }] = await Promise.all([
+  const [own, { description, model }] = await Promise.all([
     wasm === undefined ? coreOf(file.network.method?.kind) : undefined,
     modelInFile(file),
   ]);
-  const runner = new Runner(description, await Engine.create(model, description.seed, { wasm, core }));
+  const runner = new Runner(description, await Engine.create(model, description.seed, { wasm, own }));
   restoreParameters(runner, file);
   return new InferenceNetwork(runner);
 }

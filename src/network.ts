@@ -54,7 +54,10 @@ export interface NetworkOptions {
   readonly loss?: LossDescriptor;
   /** How weights start, unless their layer says. Default: the method's way. */
   readonly initializer?: InitializerDescriptor;
-  /** Build of the core. Default `"auto"`: SIMD where the engine has it. All give the same bits. */
+  /**
+   * Build of the core. Default `"auto"`: SIMD where the engine has it. All give the same bits. `"threads"` is that of `threads`; on one
+   * thread it is as `"auto"`. `network.build` says which it is.
+   */
   readonly build?: "auto" | Build;
   /** The core from elsewhere, where bytes may not be compiled at run time: a module, its bytes, a response or a URL. */
   readonly wasm?: WasmSource;
@@ -203,8 +206,7 @@ export class Network {
 
   /** @internal */
   static async open(description: NetworkDescription, model: Model, option: EngineOptions): Promise<Network> {
-    const { build, wasm, threads } = option;
-    return new Network(description, await Engine.create(model, description.seed, { build, wasm, threads }));
+    return new Network(description, await Engine.create(model, description.seed, option));
   }
 
   /** @internal */
@@ -404,7 +406,7 @@ export class Network {
    * A network of its own that answers as `evaluate` and `predict` do here, with every batch normalisation taken into the
    * layer before it: `W' = W · γ / sqrt(σ² + ε)`, `b' = (b - μ) · γ / sqrt(σ² + ε) + β` with the running mean μ and variance
    * σ². For inference: smaller and faster. Weights are rounded anew, so a membrane that all but equals its threshold may
-   * spike in one network and not in the other. Training the result goes on without normalisation.
+   * spike in one network and not in the other. Training the result goes on without normalisation, on one thread.
    *
    * @throws StateError if there is no batch normalisation, the network computes, or was disposed
    * @throws MemoryError if its parameters do not fit

@@ -31,7 +31,7 @@ export interface EngineOptions {
   readonly wasm?: WasmSource;
   readonly threads?: "auto" | number;
   /** Text of the method's own core. */
-  readonly core?: string | undefined;
+  readonly own?: string | undefined;
 }
 
 /** Networks of this process, to tell them apart in workers. */
@@ -135,11 +135,12 @@ export class Engine {
   }
 
   static async create(model: Model, seed: number, option: EngineOptions): Promise<Engine> {
-    const { wasm, build = "auto" } = option;
     const { threads, workers } = SPIKEGRAD_TRAINING ? await startThreads(option) : ALONE;
-    const source =
-      SPIKEGRAD_TRAINING && workers ? { build: "threads" as const } : { build, wasm, own: option.core };
-    const loaded = await loadCore(source);
+    // Without workers the plain build has the same bits; that for threads needs shared memory.
+    const plain =
+      SPIKEGRAD_TRAINING && option.build === "threads" ? { ...option, build: "auto" as const } : option;
+    let loaded = await loadCore(SPIKEGRAD_TRAINING && workers ? { build: "threads" } : plain);
+    if (SPIKEGRAD_TRAINING && !workers && loaded.build === "threads") loaded = await loadCore();
     const { module } = loaded;
     const memory = createMemory(SPIKEGRAD_TRAINING && workers !== undefined);
     const core = await instantiateCore<CoreExports>(

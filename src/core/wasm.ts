@@ -111,7 +111,11 @@ export async function loadCore(option: LoadCoreOptions = {}): Promise<Core> {
     );
   }
   if (wasm !== undefined) return await loadGiven(wasm, build);
-  if (SPIKEGRAD_TRAINING && initial !== undefined && (build === "auto" || build === initial.build))
+  if (
+    SPIKEGRAD_TRAINING &&
+    initial &&
+    (build === initial.build || (build === "auto" && initial.build !== "threads"))
+  )
     return initial;
   const chosen = build === "auto" ? (hasSimd() && simdCore.usable() ? "simd" : "scalar") : build;
   if (build === "simd" && !hasSimd()) {

@@ -1,13 +1,17 @@
 // Batches on several threads: the same bits as on one.
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import * as spikegrad from "spikegrad";
 import {
   adam,
+  bpsta,
+  conv2d,
   createNetwork,
   decolle,
   dense,
   direct,
+  init,
   loadNetwork,
   type Network,
   type NetworkOptions,
@@ -16,7 +20,7 @@ import {
   type Tensor,
 } from "spikegrad";
 import { readSafetensors } from "spikegrad/io";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { CASES } from "../delivery/digest.mjs";
 import { anyCase, type Case, prepare } from "./cases.ts";
 import { bits, dataset, failure } from "./support.ts";
@@ -204,5 +208,65 @@ describe("whoever reads while threads train", () => {
       for await (const _ of second.fit(few, { resume: file }));
       expect(Buffer.compare(second.save(), wanted)).toBe(0);
     }
+  });
+});
+
+describe("without workers", () => {
+  const core = () => readFile(new URL("../../dist/spikegrad.threads.wasm", import.meta.url));
+  const option: NetworkOptions = {
+    input: [1, 8, 8],
+    encoder: direct({ steps: 3 }),
+    method: bpsta(),
+    layers: [conv2d(4, 3), dense(40)],
+  };
+  const data = dataset(16, [1, 8, 8], 4);
+
+  async function expectPlain(more: Partial<NetworkOptions>, reason?: string): Promise<void> {
+    const wanted = await createNetwork({ ...option, build: "simd" });
+    const network = await createNetwork({ ...option, ...more });
+    expect(network.build).toBe("simd");
+    expect(network.threads).toEqual(reason === undefined ? { count: 1 } : { count: 1, reason });
+    const found = (await network.predict(data.inputs)).outputs;
+    expectSame(bits(found.data), bits((await wanted.predict(data.inputs)).outputs.data), "outputs");
+  }
+
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("the build for threads is the plain one", async () => {
+    await expectPlain({ build: "threads" });
+    await expectPlain({ build: "threads", threads: 1 });
+    vi.stubGlobal("crossOriginIsolated", false);
+    await expectPlain(
+      { build: "threads", threads: 2 },
+      "the page is not cross-origin isolated: it must be served with Cross-Origin-Opener-Policy: same-origin and " +
+        "Cross-Origin-Embedder-Policy: require-corp",
+    );
+  });
+
+  it("so it is where that core was given", async () => {
+    const wasm = await core();
+    await expectPlain({ wasm });
+    await expectPlain({ wasm, build: "threads" });
+    await expectPlain({ wasm, threads: 2 }, "the core that was given has no threads");
+  });
+
+  it("a network of several threads has its gradients checked, and its normalisation folded", async () => {
+    const network = await withThreads(option, 2);
+    expect(await network.checkGradients(data.inputs, data.labels)).toMatchObject({ ok: true });
+    const folded = await network.foldBatchNorm();
+    expect([folded.build, folded.threads]).toEqual(["simd", { count: 1 }]);
+    const one = await (await withThreads(option, 1)).foldBatchNorm();
+    const answers = await Promise.all([folded, one].map((folded) => folded.predict(data.inputs)));
+    expectSame(bits(answers[0].outputs.data), bits(answers[1].outputs.data), "outputs");
+  });
+
+  // Last: it stays for the whole file.
+  it("init may have been given that core", async () => {
+    await init({ wasm: await core() });
+    await expectPlain({});
+    await expectPlain({ build: "threads" });
+    const network = await withThreads(option, 2);
+    expect(network.build).toBe("threads");
+    await network.predict(data.inputs);
   });
 });
