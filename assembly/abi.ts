@@ -9,13 +9,13 @@
 // Every address that depends on where the program is (step, sample, block, rank) goes through a view.
 
 /** Raised whenever the meaning of a program, or the bits of any result, changes. */
-export const ABI_VERSION = 3;
+export const ABI_VERSION = 4;
 
 /** Instructions. */
 export const enum Op {
   End = 0,
   // control
-  ForBlocks, // body; blocks of samples, each by the rank that comes for it first; between two barriers once at most
+  ForBlocks, // body; blocks of samples, each by the rank that comes for it first
   ForSamples, // body; samples of the block, ascending
   ForSteps, // body, count, direction (1 up, 0 down)
   ForBatch, // body, when: once a batch, 0 before the first block, 1 after the last one
@@ -44,6 +44,7 @@ export const enum Op {
   CountOperations, // fanout record, counter view
   BiasForward, // bias record
   BiasBackward, // bias record
+  BiasGradient, // bias record, 0, 1 or update record as in ProductBackward: of all samples; ranks share the channels
   ProductGather, // product record
   ProductForward, // product record, after ProductGather
   ProductBackward, // product record, after ProductGather; 0 to write the gradient, 1 to add to it, or the update record of a step
@@ -142,14 +143,19 @@ export const enum Frame {
   Team = 28, // address of the team record
   GroupFirst = 32, // first sample of the group
   GroupEnd = 36,
-  Size = 40,
+  Ticket = 40, // drawn from Team.Next and not used yet, or NO_TICKET
+  Base = 44, // tickets of the instructions since the last barrier that are done with
+  Size = 48,
 }
+
+/** In Frame.Ticket. All bits are set. */
+export const NO_TICKET = -1;
 
 /** What the ranks of a program share, all of it atomic; the wrapper sets it to 0 before they start. */
 export const enum Team {
   Arrived = 0, // ranks waiting at the barrier
   Passed = 4, // barriers passed; those that wait see it change
-  Next = 8, // the block that nobody has come for
+  Next = 8, // tickets drawn since the last barrier: who draws one does the next part of an instruction
   Stop = 12, // 1: give up
   Done = 16, // ranks that have come to the end of a program
   Step = 20, // TeamStep
@@ -311,8 +317,8 @@ export const enum Direct {
   Count = 4,
   Entries = 8, // address: lists of the samples that have an input, EntriesBytes an input, a group of samples after the other
   EntriesBytes = 12, // 8 bytes a sample of a group
-  Rows = 16, // address: lists of the inputs that some sample has, RowsBytes a group
-  RowsBytes = 20, // 8 bytes an input and 16 a rank
+  Rows = 16, // address: lists of the inputs that some sample has, one a part, RowsBytes a group
+  RowsBytes = 20, // 8 bytes an input and 16 a part
   Weight = 24, // view
   WeightStride = 28, // bytes between the rows of two inputs
   Outputs = 32, // padded
@@ -326,6 +332,9 @@ export const enum Direct {
 
 /** Samples whose currents stay in cache together. */
 export const DIRECT_GROUP = 64;
+
+/** Most parts that ranks cut the inputs into. */
+export const DIRECT_PARTS = 16;
 
 /** G of every neuron and step in front of a dense synapse. */
 export const enum Deliver {
@@ -566,13 +575,18 @@ export const enum Product {
   Target = 28, // view: U, f32 [outputs]
   Delta = 32, // view: D, f32 [outputs]
   Lists = 36, // address: per sample [u32 offset, f32 value] of what is not 0
-  Counts = 40, // address: u32 a sample
-  Turned = 44, // address: the same per input
-  TurnedEnds = 48, // address: u32 an input, where its list ends
-  TurnedStride = 52, // bytes of an input's list
-  Panel = 56, // bytes between the weights of thirty-two outputs and those of the next
-  Size = 60,
+  Starts = 40, // address: per sample where PRODUCT_ROWS inputs each begin in its list, and its end
+  Scratch = 44, // view of the rank's: PRODUCT_SCRATCH, then the same per input of PRODUCT_ROWS
+  TurnedStride = 48, // bytes of an input's list
+  Panel = 52, // bytes between the weights of thirty-two outputs and those of the next
+  Size = 56,
 }
+
+/** Inputs whose gradients are made at a time: half of a nearest cache with weights and state. */
+export const PRODUCT_ROWS = 32;
+
+/** Bytes of the rows of their gradient, and of the ends of their lists. */
+export const PRODUCT_SCRATCH = 32 * 128 + 32 * 4;
 
 /**
  * Convolution of real values that a batch of samples holds. Each output position sees a patch of its bordered input: `Kernel`

@@ -24,7 +24,7 @@ import { divide, maxPoolForward } from "./synapse/pool";
 import { routeForward } from "./synapse/route";
 import { sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
-import { begins, goOn, nextBlock } from "./team";
+import { begins, goOn, nextPart } from "./team";
 import { at, endOfShare, endSample, enterLane, firstOfShare, firstSample } from "./view";
 import { train } from "./training";
 
@@ -45,11 +45,11 @@ export function execute(pc: usize, end: usize, frame: usize): void {
         const body = next;
         next += operand(pc, 0) << 2;
         const control = load<u32>(frame, Frame.Control) as usize;
-        const last = load<u32>(control, Control.EndBlock);
-        const first = load<u32>(control, Control.FirstBlock);
-        for (let block = nextBlock(first, first, frame); block < last; block = nextBlock(block + 1, first, frame)) {
+        const first = load<u32>(control, Control.FirstBlock) as usize;
+        const blocks = (load<u32>(control, Control.EndBlock) as usize) - first;
+        for (let block = nextPart(0, blocks, frame); block < blocks; block = nextPart(block + 1, blocks, frame)) {
           goOn(frame);
-          store<u32>(frame, block, Frame.Block);
+          store<u32>(frame, (first + block) as u32, Frame.Block);
           execute(body, next, frame);
         }
         store<u32>(frame, 0, Frame.Block);

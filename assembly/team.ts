@@ -1,12 +1,12 @@
-// Ranks of one program in workers of their own: who takes which block, and where they wait for each other. Results depend on
-// neither. Other builds, and a program with one rank, have nothing to wait for.
+// Ranks of one program in workers of their own: who takes which part of an instruction, and where they wait for each other.
+// Results depend on neither. Other builds, and a program with one rank, have nothing to wait for.
 //
 // A barrier that spins costs 0.1 to 0.2 µs, so ranks spin for a while first. Where that was in vain, for want of free processors,
 // they soon spin for a fourth of it. Then they take naps, from which nobody wakes them: a rank that another one wakes may find
 // itself on that one's processor, and stay there for many ms, one waiting for the other. They do so in a function of the host's,
 // not in memory.atomic.wait32, which corrupts locals in the baseline compiler of Node 20.
 
-import { Frame, Team, TeamStep } from "./abi";
+import { Frame, NO_TICKET, Team, TeamStep } from "./abi";
 
 /** Sleeps for a moment while the word at `address` is `value`. */
 // @ts-ignore: decorator
@@ -30,12 +30,51 @@ export function goOn(frame: usize): void {
   }
 }
 
-/** The next block for this rank: `mine`, in turn, if it is alone; else one that nobody has taken. */
-export function nextBlock(mine: u32, first: u32, frame: usize): u32 {
+/**
+ * The next of an instruction's `count` parts for this rank: `mine`, in turn, if it is alone; else one that nobody has taken.
+ * `count` or more if there is none; then a ticket that was drawn in vain counts for the next instruction. All ranks have to ask
+ * until there is none.
+ */
+export function nextPart(mine: usize, count: usize, frame: usize): usize {
   if (ASC_FEATURE_THREADS) {
-    if (load<u32>(frame, Frame.Ranks) > 1) return first + atomic.add<u32>(teamOf(frame), 1, Team.Next);
+    if (load<u32>(frame, Frame.Ranks) > 1) {
+      let ticket = load<u32>(frame, Frame.Ticket);
+      if (ticket == <u32>NO_TICKET) ticket = atomic.add<u32>(teamOf(frame), 1, Team.Next);
+      const base = load<u32>(frame, Frame.Base);
+      const part = (ticket - base) as usize;
+      const taken = part < count;
+      store<u32>(frame, taken ? NO_TICKET : ticket, Frame.Ticket);
+      if (!taken) store<u32>(frame, base + (count as u32), Frame.Base);
+      return part;
+    }
   }
   return mine;
+}
+
+/** No ticket is drawn: at the beginning, and behind a barrier. */
+export function resetTickets(frame: usize): void {
+  if (!ASC_FEATURE_THREADS) return;
+  store<u32>(frame, NO_TICKET, Frame.Ticket);
+  store<u32>(frame, 0, Frame.Base);
+}
+
+/** Bytes of a tensor that a rank takes at a time. */
+const STRETCH: usize = 32768;
+
+/** The byte where the next stretch of a tensor for this rank begins, `bytes` or more if there is none. `mine` as above. */
+export function nextStretch(mine: usize, bytes: usize, frame: usize): usize {
+  if (ASC_FEATURE_THREADS) {
+    if (load<u32>(frame, Frame.Ranks) > 1) return nextPart(0, (bytes + STRETCH - 1) / STRETCH, frame) * STRETCH;
+  }
+  return mine;
+}
+
+/** One behind its last. */
+export function endOfStretch(first: usize, bytes: usize, frame: usize): usize {
+  if (ASC_FEATURE_THREADS) {
+    if (load<u32>(frame, Frame.Ranks) > 1) return min(first + STRETCH, bytes);
+  }
+  return bytes;
 }
 
 /** Returns when all ranks have come here. What they wrote before is seen by all. */
@@ -59,6 +98,7 @@ export function barrier(frame: usize): void {
     const next = spins > 0 ? max(2 * fewer - SPINS, 0) : min((fewer + SPINS) >> 1, SPINS - FEWEST);
     if (next != fewer) atomic.store<u32>(team, next, Team.Spins);
   }
+  resetTickets(frame);
   goOn(frame);
 }
 

@@ -34,7 +34,7 @@ import {
   normSum,
 } from "./synapse/batchnorm";
 import { surrogateBackward, surrogateLearn } from "./neuron/surrogate";
-import { biasBackward } from "./synapse/bias";
+import { biasBackward, biasGradient } from "./synapse/bias";
 import { deliver } from "./synapse/deliver";
 import { directBackward } from "./synapse/direct";
 import { earliestBackward } from "./synapse/earliest";
@@ -72,6 +72,9 @@ export function train(op: u32, pc: usize, frame: usize): void {
       break;
     case Op.BiasBackward:
       biasBackward(operand(pc, 0), frame);
+      break;
+    case Op.BiasGradient:
+      biasGradient(operand(pc, 0), operand(pc, 1), frame);
       break;
     case Op.MaxPoolBackward:
       maxPoolBackward(operand(pc, 0), frame);

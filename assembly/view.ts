@@ -28,20 +28,14 @@ export function endSample(frame: usize): u32 {
   return boundary(frame, load<u32>(frame, Frame.Block) + 1);
 }
 
-/** Where rank `rank` of the frame's begins in `count` things that the ranks share out. */
-@inline
-export function shareStart(count: usize, rank: usize, frame: usize): usize {
-  return (count * rank) / (load<u32>(frame, Frame.Ranks) as usize);
-}
-
-/** First of `count` things that are the frame's rank's. */
+/** First of `count` things that are the frame's rank's; without threads all are. */
 export function firstOfShare(count: usize, frame: usize): usize {
-  return shareStart(count, load<u32>(frame, Frame.Rank) as usize, frame);
+  return ASC_FEATURE_THREADS ? (count * load<u32>(frame, Frame.Rank)) / load<u32>(frame, Frame.Ranks) : 0;
 }
 
 /** One behind its last. */
 export function endOfShare(count: usize, frame: usize): usize {
-  return shareStart(count, (load<u32>(frame, Frame.Rank) + 1) as usize, frame);
+  return ASC_FEATURE_THREADS ? (count * (load<u32>(frame, Frame.Rank) + 1)) / load<u32>(frame, Frame.Ranks) : count;
 }
 
 /** Goes to a sample of the group; its scratch is found by its place there. */

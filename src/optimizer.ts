@@ -2,6 +2,7 @@ import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine, Lowered } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
+import type { GradientParts } from "./methods/method.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 import { findNonFinite } from "./validate.ts";
@@ -160,17 +161,20 @@ export class OptimizerState {
     ];
   }
 
-  /**
-   * Emits one step with the gradients in the engine's first block, clipping included, for a program that learns while it
-   * runs. `products`: those gradients that are yet to be computed; Adamax takes its step with them part by part.
-   */
-  emit(plan: Plan, products?: ReadonlyMap<number, number>): void {
+  /** Emits one step for a program that learns while it runs, clipping included: see `Purpose.learn`. */
+  emit(plan: Plan, emitted: () => void, parts: GradientParts): void {
     const { clips } = this;
     const fused = !clips && this.#form.op === Op.Adamax;
-    if (!fused) for (const product of products?.values() ?? []) plan.emit(Op.ProductBackward, product, 0);
+    plan.emit(Op.Advance, this.#hyper);
     plan.barrier();
-    if (clips) this.#emitCheck(plan);
-    this.emitStep(plan, fused ? products : undefined);
+    emitted();
+    if (!fused) for (const emit of parts.values()) emit(0);
+    if (!fused || this.#scales.some((scale, i) => scale && !parts.has(i))) plan.barrier();
+    if (clips) {
+      this.#emitCheck(plan);
+      plan.barrier();
+    }
+    this.#emitUpdates(plan, fused ? parts : undefined);
   }
 
   /** Emits the check and clipping of the gradients; gives the clip record's address. */
@@ -196,10 +200,14 @@ export class OptimizerState {
     return this.#engine.crew?.end(this.#engine, this, lowered);
   }
 
-  emitStep(plan: Plan, products?: ReadonlyMap<number, number>): void {
-    const engine = this.#engine;
+  emitStep(plan: Plan): void {
     plan.emit(Op.Advance, this.#hyper);
     plan.barrier();
+    this.#emitUpdates(plan);
+  }
+
+  #emitUpdates(plan: Plan, parts?: GradientParts): void {
+    const engine = this.#engine;
     engine.model.parameters.forEach((spec, i) => {
       const scale = this.#scales[i];
       if (scale === 0) return;
@@ -213,8 +221,8 @@ export class OptimizerState {
         [Update.Hyper]: this.#hyper,
         [Update.Scale]: { f32: scale },
       });
-      const product = products?.get(i);
-      if (product) plan.emit(Op.ProductBackward, product, record);
+      const part = parts?.get(i);
+      if (part) part(record);
       else plan.emit(this.#form.op, record);
     });
   }

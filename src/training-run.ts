@@ -142,7 +142,7 @@ export class TrainingRun {
   }
 
   #purpose(): Purpose {
-    const learn: Purpose["learn"] = (plan, products) => this.state.emit(plan, products);
+    const learn: Purpose["learn"] = (...step) => this.state.emit(...step);
     const record = this.#keep;
     const bypass = this.settings.bypassNeurons;
     return this.#runner.purpose(

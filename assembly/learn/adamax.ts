@@ -3,15 +3,17 @@
 // With β1 = 0, usual for `decolle`, m is d and is not kept. Coefficients in f64, rounded to f32 once. Bound by memory: four
 // streams read, three written; behind a product (synapse/product.ts) the gradient comes from cache.
 
-import { Frame, Hyper, Update } from "../abi";
+import { Hyper, Update } from "../abi";
+import { endOfStretch, nextStretch } from "../team";
 
 export function adamax(record: usize, frame: usize): void {
-  const rank = load<u32>(frame, Frame.Rank) as usize;
-  const ranks = load<u32>(frame, Frame.Ranks) as usize;
-  const vectors = (load<u32>(record, Update.Count) as usize) >> 2;
-  const first = ((vectors * rank) / ranks) << 4;
-  const last = ((vectors * (rank + 1)) / ranks) << 4;
-  adamaxStep(record, (load<u32>(record, Update.Gradient) as usize) + first, first, last - first);
+  const bytes = (load<u32>(record, Update.Count) as usize) << 2;
+  const gradient = load<u32>(record, Update.Gradient) as usize;
+  for (let first = nextStretch(0, bytes, frame); first < bytes; ) {
+    const end = endOfStretch(first, bytes, frame);
+    adamaxStep(record, gradient + first, first, end - first);
+    first = nextStretch(end, bytes, frame);
+  }
 }
 
 /** Takes the step for `bytes` of the tensor from byte `offset` on, whose gradient is at `gradient`. */

@@ -4,8 +4,7 @@
 // four partial sums (element i in partial i mod 4), (0 + 1) + (2 + 3), tensors ascending. Rank 0 alone. Bound by memory.
 
 import { Clip, Control, Frame, Survey } from "../abi";
-import { refuse } from "../team";
-import { endOfShare, firstOfShare } from "../view";
+import { endOfStretch, nextStretch, refuse } from "../team";
 
 function squares(address: usize, bytes: usize): f64 {
   if (ASC_FEATURE_SIMD) {
@@ -83,8 +82,8 @@ export function clip(record: usize, frame: usize): void {
 }
 
 /**
- * Leaves the step to the wrapper if gradients or statistics are not plainly finite, or a loss is not: a rank's share of the
- * tensors each, whose sum decides nothing else.
+ * Leaves the step to the wrapper if gradients or statistics are not plainly finite, or a loss is not: each rank looks at what it
+ * comes for, whose sum decides nothing else.
  */
 export function survey(record: usize, frame: usize): void {
   if (!ASC_FEATURE_THREADS) return;
@@ -92,9 +91,12 @@ export function survey(record: usize, frame: usize): void {
   const end = tensors + ((load<u32>(record, Survey.Count) as usize) << 3);
   let sum: f64 = 0;
   for (let t = tensors; t < end; t += 8) {
-    const vectors = (load<u32>(t, 4) as usize) >> 2;
-    const first = firstOfShare(vectors, frame) << 4;
-    sum += squares((load<u32>(t) as usize) + first, (endOfShare(vectors, frame) << 4) - first);
+    const bytes = (load<u32>(t, 4) as usize) << 2;
+    for (let first = nextStretch(0, bytes, frame); first < bytes; ) {
+      const end = endOfStretch(first, bytes, frame);
+      sum += squares((load<u32>(t) as usize) + first, end - first);
+      first = nextStretch(end, bytes, frame);
+    }
   }
   if (load<u32>(frame, Frame.Rank) == 0) {
     const losses = load<u32>(record, Survey.Losses) as usize;

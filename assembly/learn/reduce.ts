@@ -1,6 +1,7 @@
 // Sums the gradient buffers of a batch's blocks in a fixed tree: 0+1, 2+3, 4+5, 6+7, then pairs of those, then both.
 
 import { Control, Frame } from "../abi";
+import { endOfStretch, nextStretch } from "../team";
 
 @inline
 function addInto(to: usize, from: usize): void {
@@ -14,16 +15,15 @@ function addInto(to: usize, from: usize): void {
 /** `bytes` a block, a multiple of 16, buffers one after another at `base`; the sum ends in block 0. */
 export function reduce(base: usize, bytes: usize, frame: usize): void {
   const blocks = load<u32>(load<u32>(frame, Frame.Control), Control.Blocks);
-  const rank = load<u32>(frame, Frame.Rank) as usize;
-  const ranks = load<u32>(frame, Frame.Ranks) as usize;
-  const vectors = bytes >> 4;
-  const first = ((vectors * rank) / ranks) << 4;
-  const end = ((vectors * (rank + 1)) / ranks) << 4;
-  for (let gap: u32 = 1; gap < blocks; gap <<= 1) {
-    for (let block: u32 = 0; block + gap < blocks; block += gap << 1) {
-      const to = base + (block as usize) * bytes;
-      const from = base + ((block + gap) as usize) * bytes;
-      for (let p = first; p < end; p += 16) addInto(to + p, from + p);
+  for (let first = nextStretch(0, bytes, frame); first < bytes; ) {
+    const end = endOfStretch(first, bytes, frame);
+    for (let gap: u32 = 1; gap < blocks; gap <<= 1) {
+      for (let block: u32 = 0; block + gap < blocks; block += gap << 1) {
+        const to = base + (block as usize) * bytes;
+        const from = base + ((block + gap) as usize) * bytes;
+        for (let p = first; p < end; p += 16) addInto(to + p, from + p);
+      }
     }
+    first = nextStretch(end, bytes, frame);
   }
 }

@@ -9,8 +9,9 @@
 // loads and stores of currents. Backward: thirty-two gradients stay in registers while the same samples add their deltas;
 // bound by the loads of these from the second-level cache.
 
-import { Control, Direct, DIRECT_GROUP, Frame, View } from "../abi";
-import { at, endOfShare, firstOfShare, shareStart } from "../view";
+import { Control, Direct, DIRECT_GROUP, DIRECT_PARTS, Frame, View } from "../abi";
+import { nextPart } from "../team";
+import { at } from "../view";
 import { addScaled } from "./fanout";
 
 /**
@@ -23,10 +24,22 @@ function samplesOf(frame: usize): usize {
   return load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize;
 }
 
-/** Where the rows of rank `rank`'s share of the inputs begin, and their entries. */
+/** Parts of the inputs that ranks take turns at; a rank that is alone takes all at once. */
 @inline
-function rowsOf(record: usize, group: usize, first: usize, rank: usize): usize {
-  return (load<u32>(record, Direct.Rows) as usize) + group * load<u32>(record, Direct.RowsBytes) + (first + 2 * rank) * ENTRY;
+function partsOf(frame: usize): usize {
+  return ASC_FEATURE_THREADS && load<u32>(frame, Frame.Ranks) > 1 ? DIRECT_PARTS : 1;
+}
+
+/** First input of part `part`. */
+@inline
+function firstOf(count: usize, part: usize, frame: usize): usize {
+  return (count * part) / partsOf(frame);
+}
+
+/** Where the rows of a part begin, and their entries. */
+@inline
+function rowsOf(record: usize, group: usize, first: usize, part: usize): usize {
+  return (load<u32>(record, Direct.Rows) as usize) + group * load<u32>(record, Direct.RowsBytes) + (first + 2 * part) * ENTRY;
 }
 
 @inline
@@ -35,7 +48,7 @@ function entriesOf(record: usize, group: usize, first: usize): usize {
   return (load<u32>(record, Direct.Entries) as usize) + group * bytes * load<u32>(record, Direct.Count) + first * bytes;
 }
 
-/** Lists the inputs that are not 0; ranks share them out. */
+/** Lists the inputs that are not 0. */
 export function directGather(record: usize, frame: usize): void {
   const samples = samplesOf(frame);
   const inputView = load<u32>(record, Direct.Input) as usize;
@@ -44,36 +57,32 @@ export function directGather(record: usize, frame: usize): void {
   const sampleStride = load<u32>(load<u32>(record, Direct.Current), View.PerSample) as usize;
   const stride = load<u32>(record, Direct.WeightStride) as usize;
   const count = load<u32>(record, Direct.Count) as usize;
-  const first = firstOfShare(count, frame);
-  const end = endOfShare(count, frame);
-  for (let s: usize = 0, group: usize = 0; s < samples; s += DIRECT_GROUP, ++group) {
-    const last = min<usize>(s + DIRECT_GROUP, samples);
-    const head = rowsOf(record, group, first, load<u32>(frame, Frame.Rank));
-    let row = head + ENTRY;
-    let entry = entriesOf(record, group, first);
-    for (let i = first; i < end; ++i) {
-      const begin = entry;
-      for (let k = s; k < last; ++k) {
-        // Written always, kept if not 0: no branch to mispredict.
-        const x = load<f32>(input + k * inputStride + (i << 2));
-        store<u32>(entry, (last - s == 1 ? i * stride : k * sampleStride) as u32);
-        store<f32>(entry, x, 4);
-        entry += x != 0 ? ENTRY : 0;
+  const parts = partsOf(frame);
+  for (let part = nextPart(0, parts, frame); part < parts; part = nextPart(part + 1, parts, frame)) {
+    const first = firstOf(count, part, frame);
+    const end = firstOf(count, part + 1, frame);
+    for (let s: usize = 0, group: usize = 0; s < samples; s += DIRECT_GROUP, ++group) {
+      const last = min<usize>(s + DIRECT_GROUP, samples);
+      const head = rowsOf(record, group, first, part);
+      let row = head + ENTRY;
+      let entry = entriesOf(record, group, first);
+      for (let i = first; i < end; ++i) {
+        const begin = entry;
+        for (let k = s; k < last; ++k) {
+          // Written always, kept if not 0: no branch to mispredict.
+          const x = load<f32>(input + k * inputStride + (i << 2));
+          store<u32>(entry, (last - s == 1 ? i * stride : k * sampleStride) as u32);
+          store<f32>(entry, x, 4);
+          entry += x != 0 ? ENTRY : 0;
+        }
+        store<u32>(row, (i * stride) as u32);
+        store<u32>(row, entry as u32, 4);
+        row += entry != begin ? ENTRY : 0;
       }
-      store<u32>(row, (i * stride) as u32);
-      store<u32>(row, entry as u32, 4);
-      row += entry != begin ? ENTRY : 0;
+      store<u32>(row, 0, 4);
+      store<u32>(head, entry as u32);
     }
-    store<u32>(row, 0, 4);
-    store<u32>(head, entry as u32);
   }
-}
-
-/** Outputs [first, end) of rank `rank`, in bytes, whole panels of 32 outputs. */
-@inline
-function share(bytes: usize, index: usize, ranks: usize): usize {
-  const panels = (bytes + 127) >> 7;
-  return min<usize>(((panels * index) / ranks) << 7, bytes);
 }
 
 export function directForward(record: usize, frame: usize): void {
@@ -85,18 +94,19 @@ export function directForward(record: usize, frame: usize): void {
   const bias = at(load<u32>(record, Direct.Bias), frame);
   const bytes = (load<u32>(record, Direct.Outputs) as usize) << 2;
   const count = load<u32>(record, Direct.Count) as usize;
-  const ranks = load<u32>(frame, Frame.Ranks) as usize;
-  const rank = load<u32>(frame, Frame.Rank) as usize;
-  const end = share(bytes, rank + 1, ranks);
+  const parts = partsOf(frame);
+  // Of thirty-two outputs each.
+  const panels = (bytes + 127) >> 7;
   for (let s: usize = 0, group: usize = 0; s < samples; s += DIRECT_GROUP, ++group) {
     const last = min<usize>(s + DIRECT_GROUP, samples);
-    for (let o = share(bytes, rank, ranks); o < end; o += 128) {
-      const width = min<usize>(end - o, 128);
+    for (let p = nextPart(0, panels, frame); p < panels; p = nextPart(p + 1, panels, frame)) {
+      const o = p << 7;
+      const width = min<usize>(bytes - o, 128);
       for (let k = s; k < last; ++k) memory.copy(currents + k * sampleStride + o, bias + o, width);
-      for (let r: usize = 0; r < ranks; ++r) {
-        const first = shareStart(count, r, frame);
+      for (let part: usize = 0; part < parts; ++part) {
+        const first = firstOf(count, part, frame);
         let entry = entriesOf(record, group, first);
-        let row = rowsOf(record, group, first, r);
+        let row = rowsOf(record, group, first, part);
         if (last - s == 1) {
           const to = currents + s * sampleStride + o;
           panel(entry, load<u32>(row), weights + o, to, to, width);
@@ -157,33 +167,36 @@ export function directBackward(record: usize, frame: usize): void {
   const count = load<u32>(record, Direct.Count) as usize;
   const stride = load<u32>(record, Direct.WeightStride) as usize;
   const gradient = at(load<u32>(record, Direct.Gradient), frame);
-  const rank = load<u32>(frame, Frame.Rank) as usize;
-  const first = firstOfShare(count, frame);
-  const end = gradient + endOfShare(count, frame) * stride;
-  for (let s: usize = 0, group: usize = 0; s < samples; s += DIRECT_GROUP, ++group) {
-    let entry = entriesOf(record, group, first);
-    let row = rowsOf(record, group, first, rank) + ENTRY;
-    const one = samples - s == 1;
-    let done = gradient + first * stride;
-    for (;;) {
-      const next = load<u32>(row, 4) as usize;
-      const to = next ? gradient + load<u32>(row) : end;
-      // Inputs that no sample has.
-      if (!s) memory.fill(done, 0, to - done);
-      if (!next) break;
-      const base = one ? sums + s * sampleStride - load<u32>(row) : sums;
-      for (let o: usize = 0; o < bytes; o += 128) {
-        panel(entry, next, base + o, s ? to + o : 0, to + o, min<usize>(bytes - o, 128));
+  if (!load<u32>(frame, Frame.Rank)) {
+    const biasGradient = at(load<u32>(record, Direct.BiasGradient), frame);
+    memory.fill(biasGradient, 0, bytes);
+    for (let s: usize = 0; s < samples; ++s) addScaled(biasGradient, sums + s * sampleStride, 1, (bytes >> 4) as i32, 1, 0, 0);
+  }
+  const parts = partsOf(frame);
+  for (let part = nextPart(0, parts, frame); part < parts; part = nextPart(part + 1, parts, frame)) {
+    const first = firstOf(count, part, frame);
+    const end = gradient + firstOf(count, part + 1, frame) * stride;
+    for (let s: usize = 0, group: usize = 0; s < samples; s += DIRECT_GROUP, ++group) {
+      let entry = entriesOf(record, group, first);
+      let row = rowsOf(record, group, first, part) + ENTRY;
+      const one = samples - s == 1;
+      let done = gradient + first * stride;
+      for (;;) {
+        const next = load<u32>(row, 4) as usize;
+        const to = next ? gradient + load<u32>(row) : end;
+        // Inputs that no sample has.
+        if (!s) memory.fill(done, 0, to - done);
+        if (!next) break;
+        const base = one ? sums + s * sampleStride - load<u32>(row) : sums;
+        for (let o: usize = 0; o < bytes; o += 128) {
+          panel(entry, next, base + o, s ? to + o : 0, to + o, min<usize>(bytes - o, 128));
+        }
+        done = to + stride;
+        entry = next;
+        row += ENTRY;
       }
-      done = to + stride;
-      entry = next;
-      row += ENTRY;
     }
   }
-  if (rank) return;
-  const biasGradient = at(load<u32>(record, Direct.BiasGradient), frame);
-  memory.fill(biasGradient, 0, bytes);
-  for (let s: usize = 0; s < samples; ++s) addScaled(biasGradient, sums + s * sampleStride, 1, (bytes >> 4) as i32, 1, 0, 0);
 }
 
 /** `to` = `start` (or 0) + Σ over the entries of value · the run at base + offset, `bytes` long, at most 128. */

@@ -4,17 +4,28 @@
 //   backward  dW_i = Σ_s D_s · P_s,i             for every input i; samples ascending, likewise
 //
 // Both are the same walk: thirty-two sums in registers take value × row of a list, so an addition costs one load. The panel of
-// thirty-two outputs is outermost: its rows stay in cache for all samples. Bound by loads.
+// thirty-two outputs is outermost: its rows stay in cache for all samples. Backward takes thirty-two inputs at a time: their
+// lists are made in the nearest cache, and ranks take turns at them. Bound by loads.
 
-import { Control, Frame, Product } from "../abi";
+import { Control, Frame, Product, PRODUCT_ROWS, PRODUCT_SCRATCH, View } from "../abi";
 import { adamaxStep } from "../learn/adamax";
+import { nextPart } from "../team";
 import { at, endOfShare, firstOfShare } from "../view";
 
 /** Bytes of a list's entry: offset of the row, value. */
 const ENTRY: usize = 8;
 
-/** Rows of a gradient that are made before the optimizer uses them: half of a nearest cache with weights and state. */
-const ROWS: usize = 32;
+/** Parts of the inputs that backward takes at a time. */
+@inline
+function partsOf(inputs: usize): usize {
+  return (inputs + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+}
+
+/** Where the inputs of part `part` begin in a sample's list, and behind that where those of the next do. */
+@inline
+function startOf(product: usize, inputs: usize, sample: usize, part: usize): usize {
+  return (load<u32>(product, Product.Starts) as usize) + ((sample * (partsOf(inputs) + 1) + part) << 2);
+}
 
 /** `to` = `from` (or 0) + Σ value · row, thirty-two wide. */
 function chain32(to: usize, from: usize, base: usize, list: usize, end: usize): void {
@@ -100,20 +111,23 @@ export function productGather(product: usize, frame: usize): void {
   const inputs = load<u32>(product, Product.Inputs) as usize;
   const stride = load<u32>(product, Product.Stride) as usize;
   const lists = load<u32>(product, Product.Lists) as usize;
-  const counts = load<u32>(product, Product.Counts) as usize;
   for (let sample = first; sample < last; ++sample) {
     store<u32>(frame, sample, Frame.Sample);
     const values = at(load<u32>(product, Product.Values), frame);
-    const list = lists + (sample as usize) * inputs * ENTRY;
-    let entry = list;
-    for (let i: usize = 0; i < inputs; ++i) {
-      const x = load<f32>(values + (i << 2));
-      // Written always, kept if not 0: no branch to mispredict.
-      store<u32>(entry, (i * stride) as u32);
-      store<f32>(entry, x, 4);
-      entry += x != 0 ? ENTRY : <usize>0;
+    let entry = lists + (sample as usize) * inputs * ENTRY;
+    let start = startOf(product, inputs, sample, 0);
+    for (let i: usize = 0; i < inputs; start += 4) {
+      store<u32>(start, entry as u32);
+      const end = min(i + PRODUCT_ROWS, inputs);
+      do {
+        const x = load<f32>(values + (i << 2));
+        // Written always, kept if not 0: no branch to mispredict.
+        store<u32>(entry, (i * stride) as u32);
+        store<f32>(entry, x, 4);
+        entry += x != 0 ? ENTRY : <usize>0;
+      } while (++i < end);
     }
-    store<u32>(counts + ((sample as usize) << 2), ((entry - list) / ENTRY) as u32);
+    store<u32>(start, entry as u32);
   }
   store<u32>(frame, 0, Frame.Sample);
 }
@@ -128,7 +142,6 @@ export function productForward(product: usize, frame: usize): void {
   const weight = at(load<u32>(product, Product.Weight), frame);
   const bias = at(load<u32>(product, Product.Bias), frame);
   const lists = load<u32>(product, Product.Lists) as usize;
-  const counts = load<u32>(product, Product.Counts) as usize;
   for (let p: usize = 0; p < bytes; ) {
     const left = bytes - p;
     const width: usize = left >= 128 ? 128 : 16;
@@ -137,7 +150,7 @@ export function productForward(product: usize, frame: usize): void {
       store<u32>(frame, sample, Frame.Sample);
       const to = at(load<u32>(product, Product.Target), frame) + p;
       const list = lists + (sample as usize) * inputs * ENTRY;
-      const end = list + (load<u32>(counts + ((sample as usize) << 2)) as usize) * ENTRY;
+      const end = load<u32>(startOf(product, inputs, sample, partsOf(inputs))) as usize;
       if (width == 128) chain32(to, bias + p, columns, list, end);
       else chain4(to, bias + p, columns, list, end);
     }
@@ -154,58 +167,48 @@ export function productBackward(product: usize, mode: usize, frame: usize): void
   const stride = load<u32>(product, Product.Stride) as usize;
   const panel = load<u32>(product, Product.Panel) as usize;
   const turnedStride = load<u32>(product, Product.TurnedStride) as usize;
-  const lists = load<u32>(product, Product.Lists) as usize;
-  const counts = load<u32>(product, Product.Counts) as usize;
-  const turned = load<u32>(product, Product.Turned) as usize;
-  const turnedEnds = load<u32>(product, Product.TurnedEnds) as usize;
   const gradient = at(load<u32>(product, Product.Gradient), frame);
   store<u32>(frame, 0, Frame.Sample);
   const delta = at(load<u32>(product, Product.Delta), frame);
-  store<u32>(frame, 1, Frame.Sample);
-  const deltaStride = at(load<u32>(product, Product.Delta), frame) - delta;
-  store<u32>(frame, 0, Frame.Sample);
-  // Ranks share the inputs out.
-  const first = firstOfShare(inputs, frame);
-  const last = endOfShare(inputs, frame);
-  const low = first * stride;
-  const high = last * stride;
-  for (let i = first; i < last; ++i) store<u32>(turnedEnds + (i << 2), (turned + i * turnedStride) as u32);
-  for (let sample: usize = 0; sample < samples; ++sample) {
-    const list = lists + sample * inputs * ENTRY;
-    const end = list + (load<u32>(counts + (sample << 2)) as usize) * ENTRY;
-    for (let entry = list; entry < end; entry += ENTRY) {
-      const offset = load<u32>(entry) as usize;
-      if (offset < low) continue;
-      if (offset >= high) break;
-      // Rows of a panel need no division.
-      const i = stride == 128 ? offset >> 7 : offset / stride;
-      const to = load<u32>(turnedEnds + (i << 2)) as usize;
-      store<u32>(turnedEnds + (i << 2), (to + ENTRY) as u32);
-      store<u32>(to, (sample * deltaStride) as u32);
-      store<f32>(to, load<f32>(entry, 4), 4);
-    }
-  }
+  const deltaStride = load<u32>(load<u32>(product, Product.Delta), View.PerSample) as usize;
+  const scratch = at(load<u32>(product, Product.Scratch), frame);
+  const ends = scratch + PRODUCT_ROWS * 128;
+  const turned = scratch + PRODUCT_SCRATCH;
+  const parts = partsOf(inputs);
   const steps = mode > 1;
-  for (let p: usize = 0; p < bytes; ) {
-    const left = bytes - p;
-    const width: usize = left >= 128 ? 128 : 16;
-    const shift = (p >> 7) * panel + (p & 127);
-    for (let i = first; i < last; ) {
-      // Where rows lie next to each other the optimizer takes its step with some of them while they are in cache.
-      const end = steps ? min(i + ROWS, last) : last;
-      const origin = steps ? gradient + low : gradient + shift + i * stride;
-      let to = origin;
-      for (let k = i; k < end; ++k, to += stride) {
-        const list = turned + k * turnedStride;
-        const listEnd = load<u32>(turnedEnds + (k << 2)) as usize;
-        if (mode == 1 && listEnd == list) continue;
-        if (width == 128) chain32(to, mode == 1 ? to : 0, delta + p, list, listEnd);
-        else chain4(to, mode == 1 ? to : 0, delta + p, list, listEnd);
+  for (let part = nextPart(0, parts, frame); part < parts; part = nextPart(part + 1, parts, frame)) {
+    const first = part * PRODUCT_ROWS;
+    const rows = min<usize>(PRODUCT_ROWS, inputs - first);
+    const low = first * stride;
+    for (let k: usize = 0; k < rows; ++k) store<u32>(ends + (k << 2), (turned + k * turnedStride) as u32);
+    for (let sample: usize = 0; sample < samples; ++sample) {
+      const start = startOf(product, inputs, sample, part);
+      const end = load<u32>(start, 4) as usize;
+      for (let entry = load<u32>(start) as usize; entry < end; entry += ENTRY) {
+        const offset = (load<u32>(entry) as usize) - low;
+        // Rows of a panel need no division.
+        const listEnd = ends + ((stride == 128 ? offset >> 7 : offset / stride) << 2);
+        const to = load<u32>(listEnd) as usize;
+        store<u32>(listEnd, (to + ENTRY) as u32);
+        store<u32>(to, (sample * deltaStride) as u32);
+        store<f32>(to, load<f32>(entry, 4), 4);
       }
-      if (steps) adamaxStep(mode, origin, shift + i * stride, (end - i) * stride);
-      i = end;
     }
-    p += width;
+    for (let p: usize = 0; p < bytes; ) {
+      const width: usize = bytes - p >= 128 ? 128 : 16;
+      const shift = (p >> 7) * panel + (p & 127) + low;
+      // Where rows lie next to each other the optimizer takes its step with them while they are in cache.
+      let to = steps ? scratch : gradient + shift;
+      for (let k: usize = 0; k < rows; ++k, to += stride) {
+        const list = turned + k * turnedStride;
+        const end = load<u32>(ends + (k << 2)) as usize;
+        if (mode == 1 && end == list) continue;
+        if (width == 128) chain32(to, mode == 1 ? to : 0, delta + p, list, end);
+        else chain4(to, mode == 1 ? to : 0, delta + p, list, end);
+      }
+      if (steps) adamaxStep(mode, scratch, shift, rows * stride);
+      p += width;
+    }
   }
 }
 

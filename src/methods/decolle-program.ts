@@ -7,6 +7,8 @@ import {
   Local,
   Op,
   Patch,
+  PRODUCT_ROWS,
+  PRODUCT_SCRATCH,
   Product,
   Trace,
 } from "../../assembly/abi.ts";
@@ -85,9 +87,16 @@ export function lowerDecolle(
       plan.loop(Op.ForShare, [], () => stem.encodeStep());
       for (const part of parts) part.trainStep();
       plan.loop(Op.FromStep, [descriptor.burnIn], () => {
-        plan.barrier();
-        for (const part of parts) part.gradients();
-        purpose.learn?.(plan, new Map(parts.flatMap((part) => part.products)));
+        const rest = () => {
+          for (const part of parts) part.gradients();
+        };
+        const emitters = new Map(parts.flatMap((part) => part.parts));
+        if (purpose.learn) purpose.learn(plan, rest, emitters);
+        else {
+          plan.barrier();
+          rest();
+          for (const emit of emitters.values()) emit(1);
+        }
         plan.barrier();
       });
     });
@@ -161,7 +170,7 @@ class Part {
   readonly #product: number = 0;
   readonly #patch: number = 0;
   readonly #sums: { view: number; bytes: number } = { view: 0, bytes: 0 };
-  readonly #biasBackward: number = 0;
+  readonly #biasGradient: number = 0;
   readonly #turned: { from: number; to: number } = { from: 0, to: 0 };
 
   constructor(
@@ -358,7 +367,7 @@ class Part {
 
     // Gradients.
     if (!train) return;
-    this.#biasBackward = plan.record(Bias.Size, {
+    this.#biasGradient = plan.record(Bias.Size, {
       [Bias.Field]: delta,
       [Bias.Stride]: pooled.rowLength * 4,
       [Bias.Rows]: pooled.rows,
@@ -383,10 +392,9 @@ class Part {
         [Product.Target]: this.#field,
         [Product.Delta]: delta,
         [Product.Lists]: plan.take(capacity * from.length * 8, 64),
-        [Product.Counts]: plan.take(capacity * 4),
-        [Product.Turned]: plan.take(turnedStride * from.length, 64),
+        [Product.Starts]: plan.take(capacity * (Math.ceil(from.length / PRODUCT_ROWS) + 1) * 4),
+        [Product.Scratch]: plan.perRank(PRODUCT_SCRATCH + turnedStride * PRODUCT_ROWS),
         [Product.TurnedStride]: turnedStride,
-        [Product.TurnedEnds]: plan.take(from.length * 4),
       });
       return;
     }
@@ -513,40 +521,37 @@ class Part {
         plan.loop(Op.RankZero, [], () => plan.emit(Op.DecolleRegularize, this.#score));
         plan.barrier();
       }
-      if (this.#traced) plan.loop(Op.RankZero, [], () => this.#beginGradients());
+      // Where the optimizer steps, the gradients are those of the step alone.
+      if (this.#traced) plan.loop(Op.RankZero, [], () => this.clearSums());
       each(() => plan.emit(Op.DecolleDelta, this.#score));
       if (!this.#patch && !this.#traced) plan.emit(Op.ProductGather, this.#product);
     });
   }
 
-  /** The gradients of a step, when δ of all samples are there. */
+  /** The gradients of a step, when δ of all samples are there, but for those of `parts`. */
   gradients(): void {
     const { plan } = this.#context.stem;
-    plan.loop(Op.RankZero, [], () =>
-      plan.loop(Op.ForSamples, [], () => plan.emit(Op.BiasBackward, this.#biasBackward)),
-    );
     if (this.#patch) {
       plan.emit(Op.PatchBackward, this.#patch);
       if (this.#traced) this.endGradients();
-    } else if (!this.#later) plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+    } else if (!this.#whole) plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
   }
 
-  /** Whether the optimizer's step goes with the product that gives the gradient: where rows of weights lie next to each other. */
-  get #later(): boolean {
-    return this.#traced && this.#product > 0 && this.#layer.geometry.panels === true;
+  /** Whether the optimizer's step can go with the product that gives the gradient: where rows of weights lie next to each other. */
+  get #whole(): boolean {
+    return this.#product > 0 && this.#layer.geometry.panels === true;
   }
 
-  /** The parameter and the product that gives its gradient, if the optimizer is to emit it. */
-  get products(): [number, number][] {
-    return this.#later ? [[this.#layer.weight, this.#product]] : [];
-  }
-
-  /** Where the optimizer steps, the gradients are those of the step alone. */
-  #beginGradients(): void {
-    const { stem } = this.#context;
-    const { bias, layout } = this.#layer;
-    stem.clear(stem.gradient(bias), layout.channels * 4);
-    this.clearSums();
+  /** Parameters with what emits their gradients, and the step. */
+  get parts(): [number, (mode: number) => void][] {
+    const { plan } = this.#context.stem;
+    const { weight, bias } = this.#layer;
+    const part = (parameter: number, op: Op, record: number): [number, (mode: number) => void] => [
+      parameter,
+      (mode) => plan.emit(op, record, mode),
+    ];
+    const ofBias = part(bias, Op.BiasGradient, this.#biasGradient);
+    return this.#whole ? [ofBias, part(weight, Op.ProductBackward, this.#product)] : [ofBias];
   }
 
   /** A convolution's sums at 0. */

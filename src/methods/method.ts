@@ -73,11 +73,17 @@ export interface Purpose {
   /** In place of spikes the primitives of their surrogates, as `Model.exact` says: for checking gradients. */
   readonly smooth?: boolean;
   /**
-   * Emits one step of the optimizer: where the model is `online`, and `fit` runs it. `products`: for parameters whose gradient has yet
-   * to be emitted, the record of the product that gives it.
+   * Emits one step of the optimizer, from a barrier on: where the model is `online`, and `fit` runs it. `gradients` emits the
+   * gradients behind the barrier, but for `parts`.
    */
-  readonly learn?: (plan: Plan, products?: ReadonlyMap<number, number>) => void;
+  readonly learn?: (plan: Plan, gradients: () => void, parts: GradientParts) => void;
 }
+
+/**
+ * By parameter, what emits its gradient: to be written (0), added (1), or, address of an update record, used up at once by a step of
+ * Adamax of the same ranks.
+ */
+export type GradientParts = ReadonlyMap<number, (mode: number) => void>;
 
 /** Addresses that lowering needs from the network. */
 export interface Bindings {

@@ -316,8 +316,7 @@ export function lowerStdbp(
     for (const { part } of layers) penalize(stem, part.stage, descriptor, loss);
   });
   if (!purpose.learn) return stem.ports;
-  plan.barrier();
-  purpose.learn(plan);
+  purpose.learn(plan, () => {}, new Map());
   plan.barrier();
   plan.loop(Op.RankZero, [], () => {
     for (const { part } of layers) nudge(stem, part.stage, part.times, descriptor);

@@ -4,6 +4,7 @@ import {
   Deliver,
   Derivative,
   DIRECT_GROUP,
+  DIRECT_PARTS,
   Direct,
   FieldPool,
   Op,
@@ -479,7 +480,7 @@ function directOf(
   const { plan, purpose } = stem;
   const group = Math.min(purpose.capacity, DIRECT_GROUP);
   const groups = Math.ceil(purpose.capacity / group);
-  const rowsBytes = (input.length + 2 * plan.ranks) * 8;
+  const rowsBytes = (input.length + 2 * DIRECT_PARTS) * 8;
   return plan.record(Direct.Size, {
     [Direct.Input]: stem.frames,
     [Direct.Count]: input.length,

@@ -5,6 +5,8 @@ import fc from "fast-check";
 import * as spikegrad from "spikegrad";
 import {
   adam,
+  adamax,
+  adamw,
   bpsta,
   conv2d,
   createNetwork,
@@ -16,6 +18,7 @@ import {
   type Network,
   type NetworkOptions,
   poisson,
+  sgd,
   surrogate,
   type Tensor,
 } from "spikegrad";
@@ -36,6 +39,20 @@ const settings = Object.entries(CASES).map(([name, make]): [string, Settings] =>
   name,
   make(spikegrad as never) as unknown as Settings,
 ]);
+
+const PANELS: NetworkOptions = {
+  input: [2, 7, 9],
+  encoder: poisson({ steps: 9 }),
+  method: decolle({ classes: 3, burnIn: 2 }),
+  layers: [dense(96), dense(64), dense(33)],
+};
+
+const CONSTANT: NetworkOptions = {
+  input: [2, 7, 9],
+  encoder: direct({ steps: 3 }),
+  method: surrogate(),
+  layers: [dense(70), dense(3)],
+};
 
 async function withThreads(option: NetworkOptions, threads: number): Promise<Network> {
   const network = await createNetwork({ ...option, seed: 3, threads });
@@ -85,6 +102,34 @@ describe("the same bits on 1, 2 and 3 threads", () => {
       expect(Object.keys(found)).toEqual(Object.keys(wanted));
       for (const [name, words] of Object.entries(wanted)) expectSame(found[name], words, name);
       many.dispose();
+    }
+  });
+
+  // Large enough that ranks take parts of products and of steps by turns.
+  it.each<[string, NetworkOptions, object]>([
+    ["of a step that goes with its products", PANELS, { optimizer: adamax({ rate: 1e-3, betas: [0, 0.9] }) }],
+    ["behind clipped gradients", PANELS, { optimizer: adamax({ rate: 1e-3 }), clip: { norm: 0.1 } }],
+    ["of products and a step behind them", PANELS, { optimizer: adam({ rate: 1e-3 }) }],
+    ["of a frozen layer", PANELS, { optimizer: adamax({ rate: 1e-3 }), frozen: ["layer1"] }],
+    [
+      "of convolution and products",
+      { ...PANELS, layers: [conv2d(3, 3), ...PANELS.layers] },
+      { optimizer: adamax({ rate: 1e-3 }) },
+    ],
+    ["of one product for all steps", CONSTANT, { optimizer: sgd({ rate: 1e-2, momentum: 0.9 }) }],
+    ["of the same, samples one by one", CONSTANT, { batchSize: 1, optimizer: adamw({ rate: 1e-3 }) }],
+  ])("%s", async (_, option, fit) => {
+    const data = dataset(70, [...option.input], 3);
+    let wanted: Record<string, Uint32Array> | undefined;
+    for (const threads of [1, 2, 3]) {
+      const network = await withThreads(option, threads);
+      for await (const _ of network.fit(data, { epochs: 1, batchSize: 65, ...fit }));
+      const found = Object.fromEntries(
+        network.parameters.entries().map(([name, { data }]) => [name, bits(data as Float32Array)]),
+      );
+      wanted ??= found;
+      for (const [name, words] of Object.entries(wanted)) expectSame(found[name], words, name);
+      network.dispose();
     }
   });
 

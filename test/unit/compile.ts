@@ -10,6 +10,7 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export async function compile<Exports>(
   source: string,
   simd: boolean,
+  threads = false,
 ): Promise<{ exports: Exports; memory: WebAssembly.Memory }> {
   let binary: Uint8Array | undefined;
   const { error, stderr } = await asc.main(
@@ -26,6 +27,7 @@ export async function compile<Exports>(
       "-O1",
       "--noAssert",
       ...(simd ? ["--enable", "simd"] : []),
+      ...(threads ? ["--enable", "threads", "--sharedMemory", "--maximumMemory", "1"] : []),
     ],
     {
       readFile: async (name, base) => {
@@ -40,14 +42,12 @@ export async function compile<Exports>(
     },
   );
   if (error || !binary) throw new Error(`${error}\n${stderr}`);
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const { exports } = await instantiate(binary as Uint8Array<ArrayBuffer>, {
-    env: {
-      memory,
-      abort: () => {
-        throw new Error("abort");
-      },
-    },
-  });
+  const memory = new WebAssembly.Memory(threads ? { initial: 1, maximum: 1, shared: true } : { initial: 1 });
+  // No test comes to where a rank waits for another.
+  const unexpected = (what: string) => () => {
+    throw new Error(what);
+  };
+  const env = { memory, abort: unexpected("abort"), wait: unexpected("wait") };
+  const { exports } = await instantiate(binary as Uint8Array<ArrayBuffer>, { env });
   return { exports: exports as Exports, memory };
 }
