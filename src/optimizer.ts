@@ -152,13 +152,9 @@ export class OptimizerState {
     );
   }
 
-  /** Addresses and bytes of everything that a step changes beside the parameters. */
-  regions(): [number, number][] {
-    const { gradientBytes } = this.#engine;
-    return [
-      ...this.#tensors.map((address): [number, number] => [address, gradientBytes]),
-      [this.#hyper, Hyper.Size],
-    ];
+  /** Everything that a step changes beside the parameters. */
+  regions(): Float32Array[] {
+    return [...this.tensors().values(), this.#engine.f32(this.#hyper, Hyper.Size / 4)];
   }
 
   /** Emits one step for a program that learns while it runs, clipping included: see `Purpose.learn`. */

@@ -101,6 +101,8 @@ export class TrainingRun {
   #watched: { readonly epoch: number; readonly needed: boolean } | undefined;
   /** The parameters before the batch in work, while a program changes them within it. */
   #before: Float32Array | undefined;
+  /** Where that and the optimizer's state are copied to: fresh memory would cost more than copying. */
+  #kept: Float32Array[] | undefined;
   #order: { readonly epoch: number; readonly list: Uint32Array } | undefined;
 
   /** Takes all memory that the run needs: what does not fit is refused here. */
@@ -366,17 +368,15 @@ export class TrainingRun {
   /** Copies what a program that learns by itself changes. */
   #remember(): { readonly parameters: Float32Array; restore(): void; restoreFrozen(): void } {
     const { engine, model } = this.#runner;
-    const keep = ([address, bytes]: readonly [number, number]) => {
-      const copy = engine.u32(address, bytes / 4).slice();
-      return () => engine.u32(address, bytes / 4).set(copy);
-    };
-    const parameters = engine.allParameters().slice();
-    const state = this.state.regions().map(keep);
+    const changed = () => [engine.allParameters(), ...this.state.regions()];
+    this.#kept ??= changed().map(({ length }) => new Float32Array(length));
+    const kept = this.#kept;
+    for (const [i, values] of changed().entries()) kept[i].set(values);
+    const [parameters] = kept;
     return {
       parameters,
       restore: () => {
-        engine.allParameters().set(parameters);
-        for (const put of state) put();
+        for (const [i, values] of changed().entries()) values.set(kept[i]);
       },
       restoreFrozen: () => {
         model.parameters.forEach((spec, i) => {

@@ -409,6 +409,7 @@ export class Engine {
 
   /** Refuses parameters that are no numbers, after a program that learns by itself; the caller puts the old ones back. */
   checkParameters(where: string): void {
+    if (this.largestParameter() < Number.POSITIVE_INFINITY) return;
     this.model.parameters.forEach((spec, i) => {
       refuseNonFinite(`${where}: ${spec.name}`, this.parameter(i));
     });
