@@ -4,18 +4,23 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import {
+  adam,
   conv2d,
   createNetwork,
   dense,
+  direct,
   init,
   lee,
   type Network,
+  type NetworkOptions,
   poisson,
   StateError,
   sgd,
+  surrogate,
   WorkerError,
 } from "spikegrad";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Op, Team, TeamStep } from "../../assembly/abi.ts";
 import { bits, dataset, drain, failure } from "./support.ts";
 
 const execute = promisify(execFile);
@@ -39,11 +44,19 @@ function create(threads: number, steps = 400): Promise<Network> {
 async function process(script: string): Promise<string> {
   const whole = `import { createNetwork, dense, lee, poisson, sgd } from ${JSON.stringify(new URL("index.js", root).href)};
     ${script}`;
-  const { stdout } = await execute(globalThis.process.execPath, ["--input-type=module", "-e", whole], {
-    timeout: 50_000,
-  });
+  const { stdout } = await execute(
+    globalThis.process.execPath,
+    ["--expose-gc", "--input-type=module", "-e", whole],
+    {
+      timeout: 50_000,
+    },
+  );
   return stdout;
 }
+
+/** The package's worker, and one that watches it. */
+const SCRIPT = new URL("worker.js", root).href;
+const WATCHED = fileURLToPath(new URL("watched-worker.mjs", import.meta.url));
 
 const OPTION = `{ input: [64], encoder: poisson({ steps: 20 }), method: lee(), layers: [dense(300), dense(4)], threads: 2 }`;
 
@@ -151,6 +164,74 @@ describe("workers", () => {
   });
 });
 
+describe("a worker that dies while it trains", () => {
+  const option: NetworkOptions = {
+    input: [512],
+    encoder: direct({ steps: 2 }),
+    method: surrogate(),
+    layers: [dense(700), dense(4)],
+    seed: 5,
+  };
+  const data = dataset(64, [512], 4);
+  const settings = { batchSize: 16, optimizer: adam({ rate: 1e-3 }), shuffle: false };
+  const watch = new Int32Array(new SharedArrayBuffer(12));
+  const all = ({ parameters }: Network) =>
+    Uint32Array.from([...parameters.entries()].flatMap(([, { data }]) => [...bits(data)]));
+  /** The parameters after each step. */
+  const states: Uint32Array[] = [];
+
+  beforeAll(async () => {
+    const [next, done, step] = [Team.Next / 4, Team.Done / 4, Team.Step / 4];
+    const abi = { commit: Op.Commit, barrier: Op.Barrier, next, done, step, begun: TeamStep.Begun };
+    await init({ worker: () => new Worker(WATCHED, { workerData: { script: SCRIPT, watch, abi } }) });
+    const one = await createNetwork(option);
+    for await (const _ of one.fit(data, settings)) states.push(all(one));
+  });
+
+  /** Trains; rank 1 takes `steps` steps and then dies, before the next one or when others have begun it. */
+  async function train(steps: number, fate: number): Promise<{ error: Error; parameters: Uint32Array }> {
+    const network = await createNetwork({ ...option, threads: 2 });
+    expect(network.threads).toEqual({ count: 2 });
+    watch.set([0, steps, fate]);
+    const error = await failure(() => drain(network.fit(data, settings)));
+    expect(watch[2], "it died").toBe(0);
+    expect(error).toBeInstanceOf(WorkerError);
+    const parameters = all(network);
+    network.dispose();
+    return { error, parameters };
+  }
+
+  it("before the step leaves the parameters as they were", async () => {
+    const { error, parameters } = await train(2, 1);
+    expect(error.message).toMatch(/^a worker stopped: /);
+    expect(parameters.every((word, i) => word === states[1][i])).toBe(true);
+  });
+
+  it("in the midst of the step leaves it half taken, which the error says", async () => {
+    const [before, after] = [states[1], states[2]];
+    // If the system holds it up, the others may have taken all of the step.
+    for (let attempt = 0, left = 0; attempt < 5 && left === 0; attempt++) {
+      const { error, parameters } = await train(2, 2);
+      expect(error.message).toMatch(
+        /^a worker stopped, in the midst of a step, which some parameters have taken and others not: /,
+      );
+      const changed = [...parameters.keys()].filter((i) => before[i] !== after[i]);
+      const taken = changed.filter((i) => parameters[i] === after[i]).length;
+      left = changed.filter((i) => parameters[i] === before[i]).length;
+      expect(taken).toBeGreaterThan(1000);
+      expect(taken + left).toBe(changed.length);
+      if (attempt === 4) expect(left).toBeGreaterThan(0);
+    }
+  });
+
+  it("is replaced for the next network", async () => {
+    const network = await createNetwork({ ...option, threads: 2 });
+    await drain(network.fit(data, settings));
+    expect(all(network).every((word, i) => word === states[3][i])).toBe(true);
+    network.dispose();
+  });
+});
+
 describe("a process", () => {
   it("ends by itself while workers wait", async () => {
     const printed = await process(`
@@ -171,16 +252,60 @@ describe("a process", () => {
     expect(printed.trim()).toBe("end");
   });
 
-  it("can make and drop a thousand networks, disposed of or not", async () => {
+  it("can make and drop a thousand networks, disposed of or not, each of which workers computed for", async () => {
     const printed = await process(`
-      const inputs = new Float32Array(64 * 16).fill(0.5);
+      import { readFileSync } from "node:fs";
+      import { Worker } from "node:worker_threads";
+      import { init } from ${JSON.stringify(new URL("index.js", root).href)};
+
+      const watch = new Int32Array(new SharedArrayBuffer(12));
+      let [made, ended, held, idle] = [0, 0, 0, 0];
+      await init({ worker: () => {
+        made++;
+        const workerData = { script: ${JSON.stringify(SCRIPT)}, watch };
+        const worker = new Worker(${JSON.stringify(WATCHED)}, { workerData, execArgv: [] });
+        worker.on("exit", () => ended++);
+        return worker;
+      } });
+      const collected = new FinalizationRegistry(() => held--);
+      WebAssembly.Memory = class extends WebAssembly.Memory {
+        constructor(descriptor) {
+          super(descriptor);
+          held++;
+          collected.register(this);
+        }
+      };
+      /** What there is when the collector is done: MB, and GB of addresses, 10 for each memory that anyone holds. */
+      async function settled() {
+        for (let i = 0; i < 5; i++) {
+          gc();
+          await new Promise((later) => setTimeout(later, 20));
+        }
+        const status = process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : "";
+        const addresses = Number(/VmSize:\\s+(\\d+)/.exec(status)?.[1] ?? 0) / 2 ** 20;
+        return { alive: made - ended, held, resident: process.memoryUsage().rss / 2 ** 20, addresses };
+      }
+
+      const samples = 32;
+      const inputs = new Float32Array(64 * samples).fill(0.5);
+      const data = { inputs, labels: new Int32Array(samples), shape: [64], classes: 4 };
+      let first;
       for (let i = 0; i < 1000; i++) {
         const network = await createNetwork(${OPTION});
         if (network.threads.count !== 2) throw new Error(network.threads.reason);
-        if (i % 10 === 0) await network.predict(inputs);
+        const before = watch[0];
+        if (i % 4 > 0) await network.predict(inputs);
+        else for await (const _ of network.fit(data, { batchSize: samples, optimizer: sgd({ rate: 1e-3 }) }));
+        if (watch[0] < before + 2) idle++;
         if (i % 2) network.dispose();
+        if (i === 200) first = await settled();
       }
-      console.log("done");`);
-    expect(printed.trim()).toBe("done");
+      console.log(JSON.stringify({ idle, first, last: await settled() }));`);
+    const { idle, first, last } = JSON.parse(printed);
+    expect(idle).toBe(0);
+    expect(last.alive).toBeLessThan(10);
+    expect(last.held).toBeLessThan(10);
+    expect(last.resident - first.resident).toBeLessThan(100);
+    expect(last.addresses).toBeLessThan(2000);
   });
 });
