@@ -145,7 +145,7 @@ export const enum Frame {
   GroupEnd = 36,
   Ticket = 40, // drawn from Team.Next and not used yet, or NO_TICKET
   Base = 44, // tickets of the instructions since the last barrier that are done with
-  Size = 48,
+  Size = 128, // two cache lines, which processors fetch together: no rank writes where another one reads
 }
 
 /** In Frame.Ticket. All bits are set. */

@@ -274,7 +274,7 @@ export class OptimizerState {
       this.#release();
       const place = (emit: (plan: Plan) => number) =>
         engine.placeProgram("the optimizer", (plan) => ({
-          frames: plan.take(Frame.Size * plan.ranks),
+          frames: plan.take(Frame.Size * plan.ranks, Frame.Size),
           record: emit(plan),
         }));
       const check = place((plan) => this.#emitCheck(plan));

@@ -258,7 +258,7 @@ export class Stem {
     const moving = encoder.kind === "spikes" && !live;
     const inputLength = input.length * (moving ? encoder.steps : 1);
     const control = plan.take(Control.Size);
-    const frames = plan.take(Frame.Size * plan.ranks);
+    const frames = plan.take(Frame.Size * plan.ranks, Frame.Size);
     const sampleIds = plan.take(capacity * 4);
     this.ports = {
       control,
