@@ -109,32 +109,37 @@ export async function evaluate(
   let among = 0;
   let operations = 0n;
   await runner.alone(async () => {
-    for (let first = 0; first < samples.count; first += batchSize) {
-      const count = Math.min(batchSize, samples.count - first);
-      const order = Uint32Array.from({ length: count }, (_, i) => first + i);
-      const capacity = Math.min(batchSize, samples.count);
-      const lowered = runner.engine.lower("evaluate", runner.purpose("infer", capacity, { count: true }));
-      runner.load(lowered, samples, order, labels, 0, 0);
-      await runner.runEach(lowered, count);
-      const outputs = runner.outputs(lowered, count);
-      loss += runner.sumLosses(lowered, count, "evaluation", order, runner.model.earliest);
-      for (let i = 0; i < count; i++) {
-        const label = labels[first + i];
-        const answer = runner.answer(outputs, i);
-        confusion[label * classes + answer]++;
-        if (answer === label) correct++;
-        if (runner.rankOf(outputs, i, label) < topK) among++;
-      }
-      for (const [name, address] of lowered.ports.answers) {
-        const answers = runner.engine.f32(address, count * classes);
-        right.set(name, (right.get(name) ?? 0) + runner.countCorrect(answers, order, labels));
-      }
-      const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
-      for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
-      const pairs = runner.engine.u32(lowered.ports.operations, count * 2);
-      for (let i = 0; i < count; i++) operations += BigInt(pairs[2 * i]) + (BigInt(pairs[2 * i + 1]) << 32n);
-      onProgress?.(first + count, samples.count);
-    }
+    await runner.stream(
+      "evaluate",
+      { count: true },
+      batchSize,
+      samples,
+      labels,
+      0,
+      0,
+      (lowered, order, first) => {
+        const count = order.length;
+        const outputs = runner.outputs(lowered, count);
+        loss += runner.sumLosses(lowered, count, "evaluation", order, runner.model.earliest);
+        for (let i = 0; i < count; i++) {
+          const label = labels[first + i];
+          const answer = runner.answer(outputs, i);
+          confusion[label * classes + answer]++;
+          if (answer === label) correct++;
+          if (runner.rankOf(outputs, i, label) < topK) among++;
+        }
+        for (const [name, address] of lowered.ports.answers) {
+          const answers = runner.engine.f32(address, count * classes);
+          right.set(name, (right.get(name) ?? 0) + runner.countCorrect(answers, order, labels));
+        }
+        const counters = runner.engine.u32(lowered.ports.spikes, count * runner.counters);
+        for (let i = 0; i < counters.length; i++) spikeSums[i % runner.counters] += counters[i];
+        const pairs = runner.engine.u32(lowered.ports.operations, count * 2);
+        for (let i = 0; i < count; i++)
+          operations += BigInt(pairs[2 * i]) + (BigInt(pairs[2 * i + 1]) << 32n);
+        onProgress?.(first + count, samples.count);
+      },
+    );
   });
   if (runner.description.encoder.kind === "spikes") spikeSums[0] = countNonZero(samples.values);
   const activity = (name: string, kind: string, neurons: number, sum: number): LayerActivity => ({
@@ -180,14 +185,18 @@ export async function predict(
   const samples = runner.checkInputs(inputs);
   const data = new Float32Array(samples.count * runner.classes);
   await runner.alone(async () => {
-    for (let first = 0; first < samples.count; first += BATCH) {
-      const count = Math.min(BATCH, samples.count - first);
-      const lowered = runner.engine.lower("predict", runner.purpose("infer", count));
-      const order = Uint32Array.from({ length: count }, (_, i) => first + i);
-      runner.load(lowered, samples, order, undefined, epoch, firstSample);
-      await runner.runEach(lowered, count);
-      data.set(runner.engine.f32(lowered.ports.outputs, count * runner.classes), first * runner.classes);
-    }
+    await runner.stream(
+      "predict",
+      {},
+      BATCH,
+      samples,
+      undefined,
+      epoch,
+      firstSample,
+      (lowered, { length }, first) => {
+        data.set(runner.outputs(lowered, length), first * runner.classes);
+      },
+    );
   });
   const classes = Int32Array.from({ length: samples.count }, (_, i) => runner.answer(data, i));
   return { outputs: { shape: [samples.count, runner.classes], data }, classes };

@@ -71,32 +71,34 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 export function checkRange(argument: string, samples: Samples, encoder: EncoderDescriptor): void {
   const { values, length } = samples;
   if (values instanceof Uint8Array) return;
-  const bounded = ["poisson", "latency", "firstSpike"].includes(encoder.kind);
-  const signed = encoder.kind === "poisson" && encoder.signed;
-  const low = signed ? -1 : 0;
+  const { kind } = encoder;
+  const bounded = ["poisson", "latency", "firstSpike"].includes(kind);
+  const signed = kind === "poisson" && encoder.signed;
+  // Unbounded ones are those that fit 32 bits.
+  const low = bounded ? (signed ? -1 : 0) : -3.5e38;
+  const high = bounded ? 1 : kind === "times" ? Number.POSITIVE_INFINITY : 3.5e38;
   for (let i = 0; i < values.length; i++) {
     const x = values[i];
-    if (encoder.kind === "times" && x === Number.POSITIVE_INFINITY) continue;
-    if (Number.isFinite(x) && (!bounded || (x >= low && x <= 1))) continue;
+    if (x >= low && x <= high) continue;
     let hint = "";
-    if (x < 0 && encoder.kind === "poisson" && !signed)
-      hint = "; poisson({ signed: true }) takes negative ones";
+    if (x < 0 && kind === "poisson" && !signed) hint = "; poisson({ signed: true }) takes negative ones";
     if (x > 1) hint = "; values up to 255 are bytes: divide by 255, or give a Uint8Array";
     const range = bounded
       ? `a number from ${low} to 1${hint}`
-      : `a finite number${encoder.kind === "times" ? ", or Infinity for no spike" : ""}`;
+      : `a finite number${kind === "times" ? ", or Infinity for no spike" : ""}`;
     throw new ArgumentError(`${argument}[${i}]`, x, `${range} (sample ${Math.floor(i / length)})`);
   }
 }
 
 /**
- * Copies sample `i` into the core's memory: bytes become `value / 255`, and channels go last.
+ * Copies sample `i` into the core's memory from `to[at]` on: bytes become `value / 255`, and channels go last.
  * `index` is the core's position of each value of one frame, undefined where that is the order as given.
  */
 export function copySample(
   samples: Samples,
   i: number,
   to: Float32Array,
+  at: number,
   index: Int32Array | undefined,
   frame: number,
 ): void {
@@ -104,11 +106,11 @@ export function copySample(
   const from = values.subarray(i * length, (i + 1) * length);
   const scale = values instanceof Uint8Array ? 255 : 1;
   if (index === undefined) {
-    if (scale === 1) to.set(from);
-    else for (let k = 0; k < length; k++) to[k] = from[k] / scale;
+    if (scale === 1) to.set(from, at);
+    else for (let k = 0; k < length; k++) to[at + k] = from[k] / scale;
     return;
   }
   for (let first = 0; first < length; first += frame) {
-    for (let k = 0; k < frame; k++) to[first + index[k]] = from[first + k] / scale;
+    for (let k = 0; k < frame; k++) to[at + first + index[k]] = from[first + k] / scale;
   }
 }

@@ -18,6 +18,13 @@ const PLAIN = {
   count: false,
 };
 
+/** A batch that was begun. */
+export interface Batch {
+  readonly ran: Promise<unknown>;
+  /** Reads what it gave, when it has run. */
+  take(): void;
+}
+
 /** A network's engine with its description: checks what comes in, runs batches, reads what comes out. */
 export class Runner {
   readonly description: NetworkDescription;
@@ -106,22 +113,19 @@ export class Runner {
     const control = engine.u32(ports.control, Control.Size / 4);
     control[Control.Samples / 4] = count;
     const train = SPIKEGRAD_TRAINING && purpose.mode === "train";
-    control[Control.Blocks / 4] = Math.min(train ? this.#blocks(count) : 1, count);
+    // Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn.
+    const parts = Math.max(lowered.ranks, Math.ceil(count / (this.model.together ?? 1)));
+    control[Control.Blocks / 4] = Math.min(train ? this.#blocks(count) : parts, count);
     control[Control.Epoch / 4] = epoch;
     const { inputIndex } = this.model;
     const frame = size(this.model.input);
     const ids = engine.u32(ports.sampleIds, count);
-    const targets = new Int32Array(engine.u32(ports.labels, count).buffer, ports.labels, count);
+    const targets = engine.u32(ports.labels, count);
+    const inputs = engine.f32(ports.inputs, count * ports.inputLength);
     for (let i = 0; i < count; i++) {
-      copySample(
-        samples,
-        order[i],
-        engine.f32(ports.inputs + i * ports.inputLength * 4, ports.inputLength),
-        inputIndex,
-        frame,
-      );
+      copySample(samples, order[i], inputs, i * ports.inputLength, inputIndex, frame);
       ids[i] = firstId + order[i];
-      targets[i] = labels === undefined ? -1 : labels[order[i]];
+      targets[i] = labels?.[order[i]] ?? -1;
     }
     engine.u32(ports.spikes, count * this.counters).fill(0);
     engine.u32(ports.operations, count * 2).fill(0);
@@ -132,25 +136,19 @@ export class Runner {
     return 1 + this.model.layers.filter((layer) => layer.spiking).length;
   }
 
-  /** Runs a batch. Where `end` is given, workers run it, too, if there are any; says whether it changed parameters. */
+  /**
+   * Runs a batch: in workers, or block by block, so that the event loop can turn. Where `end` is given, workers run it, too, if there
+   * are any; says whether it changed parameters.
+   */
   async runBatch(lowered: Lowered, end?: Program): Promise<boolean | undefined> {
-    const blocks = this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4];
-    return await this.#runBlocks(lowered, blocks, end);
-  }
-
-  /** Runs the blocks of a batch: in workers, or one after the other, so that the event loop can turn. */
-  async #runBlocks(lowered: Lowered, blocks: number, end?: Program): Promise<boolean | undefined> {
     const { engine } = this;
     const check = () => {
       if (this.#engine !== engine) throw new StateError("the network was disposed while it computed");
     };
+    const control = engine.u32(lowered.ports.control, Control.Size / 4);
+    const blocks = control[Control.Blocks / 4];
     if (SPIKEGRAD_TRAINING) {
-      const committed = await engine.crew?.runBatch(
-        lowered,
-        engine.u32(lowered.ports.control, Control.Size / 4),
-        blocks,
-        end,
-      );
+      const committed = await engine.crew?.runBatch(lowered, control, blocks, end);
       check();
       if (committed !== undefined) return committed;
     }
@@ -189,12 +187,39 @@ export class Runner {
     return sum;
   }
 
-  /** Inference has one block; it is run sample by sample, or a few together, so that the event loop can turn. */
-  async runEach(lowered: Lowered, count: number): Promise<void> {
-    const least = SPIKEGRAD_TRAINING ? this.engine.threads.count : 1;
-    const blocks = Math.min(count, Math.max(least, Math.ceil(count / (this.model.together ?? 1))));
-    this.engine.u32(lowered.ports.control, Control.Size / 4)[Control.Blocks / 4] = blocks;
-    await this.#runBlocks(lowered, blocks);
+  /** Programs that infer `count` samples in batches of at most `size`; several where threads take a batch each. */
+  reserve(key: string, more: Partial<Purpose>, count: number, size: number): Lowered[] {
+    const { engine } = this;
+    const purpose = this.purpose("infer", Math.min(size, count), more);
+    const slots = SPIKEGRAD_TRAINING && engine.crew?.reserve(engine, key, purpose, count);
+    return slots || [engine.lower(key, purpose)];
+  }
+
+  /** Infers `samples` in batches with what `reserve` gives; `take` gets the answers of one after the other, and its first sample. */
+  async stream(
+    key: string,
+    more: Partial<Purpose>,
+    size: number,
+    samples: Samples,
+    labels: ArrayLike<number> | undefined,
+    epoch: number,
+    firstId: number,
+    take: (lowered: Lowered, order: Uint32Array, first: number) => void,
+  ): Promise<void> {
+    const slots = this.reserve(key, more, samples.count, size);
+    const begin = (first: number, lowered: Lowered): Batch => {
+      const length = Math.min(size, samples.count - first);
+      const order = Uint32Array.from({ length }, (_, i) => first + i);
+      this.load(lowered, samples, order, labels, epoch, firstId);
+      return { ran: this.runBatch(lowered), take: () => take(lowered, order, first) };
+    };
+    if (SPIKEGRAD_TRAINING && slots.length > 1)
+      return this.engine.crew?.stream(slots, samples.count, size, begin);
+    for (let first = 0; first < samples.count; first += size) {
+      const batch = begin(first, slots[0]);
+      await batch.ran;
+      batch.take();
+    }
   }
 
   countCorrect(outputs: Float32Array, order: ArrayLike<number>, labels: ArrayLike<number>): number {

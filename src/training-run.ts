@@ -134,8 +134,7 @@ export class TrainingRun {
       engine.drop("train");
       engine.lower("train", this.#purpose());
       if (settings.validation !== null) {
-        const capacity = Math.min(settings.batchSize, settings.validation);
-        engine.lower("evaluate", runner.purpose("infer", capacity, { count: true }));
+        runner.reserve("evaluate", { count: true }, settings.validation, settings.batchSize);
       }
     } catch (error) {
       this.state.dispose();

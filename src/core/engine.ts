@@ -8,7 +8,7 @@ import { Arena, createMemory } from "./memory.ts";
 import { GROUP, gather, scatter } from "./places.ts";
 import { Plan, type Program } from "./plan.ts";
 import { seedKey, streamKey } from "./random.ts";
-import { checkThreads, type Threads } from "./threads.ts";
+import { checkThreads, FLIGHTS, type Threads } from "./threads.ts";
 import { type Build, type Core, instantiateCore, loadCore, type WasmSource } from "./wasm.ts";
 import type { Crew } from "./workers.ts";
 
@@ -154,10 +154,12 @@ export class Engine {
       );
     }
     const arena = new Arena(memory);
-    const team = arena.take(Team.Size, "the threads");
+    // The first is this thread's.
+    const team = arena.take(Team.Size * (1 + FLIGHTS * threads.count), "the threads");
     if (!SPIKEGRAD_TRAINING) return new Engine(loaded, core, arena, model, seed, { threads, team });
     const id = ++engines;
-    const crew = workers && new workers.Crew({ id, module, memory, team });
+    const crew =
+      workers && new workers.Crew({ id, module, memory, teams: team + Team.Size, threads: threads.count });
     const engine = new Engine(loaded, core, arena, model, seed, { threads, crew, team });
     if (crew) forgotten?.register(engine, id, engine);
     return engine;
@@ -345,8 +347,8 @@ export class Engine {
   }
 
   /** Ranks that a program for `purpose` has memory for. */
-  #ranks({ mode, capacity }: Purpose): number {
-    return !SPIKEGRAD_TRAINING || mode === "step" ? 1 : Math.min(this.threads.count, capacity);
+  #ranks({ mode, capacity, solo }: Purpose): number {
+    return !SPIKEGRAD_TRAINING || mode === "step" || solo ? 1 : Math.min(this.threads.count, capacity);
   }
 
   /** Bytes that a program for `purpose` would take, gradients included, without taking them. */

@@ -26,6 +26,9 @@ export function workerSource(): WorkerSource | undefined {
   return source;
 }
 
+/** Batches that a thread can have before it: while it computes one, the next is ready. Each has a team record of its own. */
+export const FLIGHTS = 2;
+
 const MOST = 64;
 
 /** Checks `threads` as it came from outside. */

@@ -1,7 +1,11 @@
 // What a worker runs: ranks of the programs of any network that asks. A script of its own, without imports, for every runtime.
 
+import { Team } from "../../assembly/abi.ts";
+import { Box, BoxState } from "./box.ts";
+
 /** From the pool. */
 export type Order =
+  | { readonly kind: "box"; readonly box: Int32Array }
   | {
       readonly kind: "open";
       readonly id: number;
@@ -10,12 +14,25 @@ export type Order =
     }
   | { readonly kind: "close"; readonly id: number }
   | { readonly kind: "hold"; readonly lock: string }
-  | { readonly kind: "run"; readonly id: number; readonly runs: readonly (readonly number[])[] };
+  | ({ readonly kind: "run" } & Flight)
+  /** Answered with "left" when all runs before it are over. */
+  | { readonly kind: "ask"; readonly flight: number };
+
+/** What one rank runs. */
+export interface Flight {
+  readonly flight: number;
+  readonly id: number;
+  readonly runs: readonly Run[];
+}
+
+/** Operands of the core's `run`: program, words, frames, rank, ranks, team. */
+export type Run = readonly [number, number, number, number, number, number];
 
 /** To the pool. */
 export interface Report {
-  /** "ready" once; one report a run; "held" when the lock is. */
-  readonly kind: "ready" | "held" | "done" | "failed";
+  /** "ready" once; "done" by the last rank of a flight, "failed" by each that fails; "left" when asked; "held" when the lock is. */
+  readonly kind: "ready" | "held" | "done" | "failed" | "left";
+  readonly flight?: number;
   readonly message?: string;
 }
 
@@ -33,10 +50,12 @@ interface Scope {
 
 const scope = globalThis as unknown as Scope;
 /** By network; the error where a core could not be made. */
-const instances = new Map<number, Core | Error>();
+const instances = new Map<number, { readonly core: Core; readonly memory: WebAssembly.Memory } | Error>();
 
 /** How long a rank sleeps at a barrier (ms). */
 const NAP = 0.1;
+/** How long a worker that has flown waits for the next flight before it goes to sleep (ms). */
+const LINGER = 1;
 
 interface Core {
   run(...operands: number[]): void;
@@ -58,14 +77,14 @@ function portOf(): Port {
 
 declare function require(name: string): { parentPort?: Port };
 
-function open(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
+function open(module: WebAssembly.Module, memory: WebAssembly.Memory) {
   const env = {
     memory,
     wait: (address: number, value: number) => {
       Atomics.wait(new Int32Array(memory.buffer), address >>> 2, value, NAP);
     },
   };
-  return new WebAssembly.Instance(module, { env }).exports as unknown as Core;
+  return { core: new WebAssembly.Instance(module, { env }).exports as unknown as Core, memory };
 }
 
 /** Holds a lock for as long as the worker lives: pages do not hear of a worker's end in any other way. */
@@ -81,25 +100,69 @@ interface Locks {
   request(name: string, held: () => Promise<unknown>): void;
 }
 
+let box: Int32Array | undefined;
+
+/** Runs a rank's part of a flight and what follows on its heels. */
+function fly(first: Flight): void {
+  if (box) Atomics.store(box, Box.State, BoxState.Attends);
+  let next: Flight | undefined = first;
+  // Who comes last leaves its processor to the caller.
+  while (next) next = box && attend(box, runFlight(next) ? 0 : LINGER);
+}
+
+/** Runs a rank's part; says whether it was the last one. */
+function runFlight({ flight, id, runs }: Flight): boolean {
+  try {
+    const network = instances.get(id);
+    if (network === undefined || network instanceof Error) throw network;
+    for (const operands of runs) network.core.run(...operands);
+    const [, , , , ranks, team] = runs[0];
+    const words = new Int32Array(network.memory.buffer, team, Team.Size / 4);
+    const last = Atomics.load(words, Team.Done / 4) === ranks * runs.length;
+    if (last) port.postMessage({ kind: "done", flight });
+    return last;
+  } catch (error) {
+    port.postMessage({ kind: "failed", flight, message: String(error) });
+    return true;
+  }
+}
+
+/** Waits up to `ms` on the spot for the next flight: a worker that has gone to sleep is woken late, and often on the waker's processor. */
+function attend(box: Int32Array, ms: number): Flight | undefined {
+  const limit = performance.now() + ms;
+  for (let i = 0; Atomics.load(box, Box.State) === BoxState.Attends; i++) {
+    const leaves =
+      ms === 0 ||
+      Atomics.load(box, Box.Messages) !== box[Box.Seen] ||
+      (i % 512 === 511 && performance.now() > limit);
+    if (
+      leaves &&
+      Atomics.compareExchange(box, Box.State, BoxState.Attends, BoxState.Away) === BoxState.Attends
+    )
+      return undefined;
+  }
+  const runs = Array.from({ length: box[Box.Runs] }, (_, run) => {
+    const start = Box.Operands + 6 * run;
+    return [...new Uint32Array(box.buffer).subarray(start, start + 6)] as unknown as Run;
+  });
+  const next = { flight: box[Box.Flight], id: box[Box.Id], runs };
+  Atomics.store(box, Box.State, BoxState.Attends);
+  return next;
+}
+
 const port = portOf();
 port.on("message", (order) => {
+  if (order.kind === "box") box = order.box;
+  if (box && order.kind !== "hold") Atomics.add(box, Box.Seen, 1);
   if (order.kind === "close") instances.delete(order.id);
   else if (order.kind === "hold") hold(order.lock);
+  else if (order.kind === "ask") port.postMessage({ kind: "left", flight: order.flight });
   else if (order.kind === "open") {
     try {
       instances.set(order.id, open(order.module, order.memory));
     } catch (error) {
       instances.set(order.id, new Error(String(error)));
     }
-  } else {
-    try {
-      const core = instances.get(order.id);
-      if (core === undefined || core instanceof Error) throw core;
-      for (const operands of order.runs) core.run(...operands);
-      port.postMessage({ kind: "done" });
-    } catch (error) {
-      port.postMessage({ kind: "failed", message: String(error) });
-    }
-  }
+  } else if (order.kind === "run") fly(order);
 });
 port.postMessage({ kind: "ready" });

@@ -4,12 +4,15 @@
 import workerScript from "worker-source";
 import { Control, Op, Survey, Team, TeamStep } from "../../assembly/abi.ts";
 import { StateError, WorkerError } from "../errors.ts";
+import type { Purpose } from "../methods/method.ts";
 import type { OptimizerState } from "../optimizer.ts";
+import type { Batch } from "../runner.ts";
+import { Box, BoxState, MOST_RUNS } from "./box.ts";
 import type { Engine, Lowered } from "./engine.ts";
 import type { Plan, Program } from "./plan.ts";
-import { type Threads, workerSource } from "./threads.ts";
+import { FLIGHTS, type Threads, workerSource } from "./threads.ts";
 import type { Build } from "./wasm.ts";
-import type { Order, Report } from "./worker.ts";
+import type { Order, Report, Run } from "./worker.ts";
 
 /** Blocks of a training batch are at most eight: more threads than that would wait. */
 const MOST_AUTO = 8;
@@ -180,10 +183,12 @@ let most = 0;
 class Member {
   host: Host | undefined;
   dead: string | undefined;
+  /** What it was told to run and may not have ended yet. */
+  readonly flights = new Map<number, Flight>();
+  readonly #box = new Int32Array(new SharedArrayBuffer(4 * Box.Length));
   #opened = 0;
   /** Networks that it holds, the one used last at the end. */
   readonly #open = new Set<number>();
-  #answer: ((failure: string | undefined) => void) | undefined;
   #ready: (() => void) | undefined;
 
   static async start(): Promise<Member> {
@@ -201,6 +206,7 @@ class Member {
       });
       await ready;
       clearTimeout(timer);
+      if (member.dead === undefined) member.#post({ kind: "box", box: member.#box });
     } catch (error) {
       member.#die(String(error));
     }
@@ -209,16 +215,12 @@ class Member {
     return member;
   }
 
-  #report(report: Report): void {
-    if (report.kind === "ready") this.#ready?.();
-    else if (report.kind !== "held")
-      this.#settle(report.kind === "failed" ? (report.message ?? "it failed") : undefined);
-  }
-
-  #settle(failure: string | undefined): void {
-    const answer = this.#answer;
-    this.#answer = undefined;
-    answer?.(failure);
+  #report({ kind, flight = 0, message = "it failed" }: Report): void {
+    if (kind === "ready") this.#ready?.();
+    const flown = this.flights.get(flight);
+    if (kind === "done") flown?.end();
+    else if (kind === "left") flown?.left(this);
+    else if (kind === "failed") flown?.fail(this, message);
   }
 
   #die(reason: string): void {
@@ -229,7 +231,7 @@ class Member {
     if (place >= 0) idle.splice(place, 1);
     this.host?.end();
     this.#ready?.();
-    this.#settle(reason);
+    for (const flight of [...this.flights.values()]) flight.fail(this, reason);
   }
 
   /** Ends it, idle or not. */
@@ -242,36 +244,104 @@ class Member {
     return this.#opened >= MOST_OPENED;
   }
 
-  forget(id: number): void {
-    if (this.#open.delete(id) && this.dead === undefined) this.host?.post({ kind: "close", id });
+  #post(order: Order): void {
+    Atomics.add(this.#box, Box.Messages, 1);
+    this.host?.post(order);
   }
 
-  /** Runs one rank through programs; resolves with what went wrong, if anything. */
-  run(shared: SharedNetwork, runs: readonly (readonly number[])[]): Promise<string | undefined> {
-    const { host } = this;
-    if (this.dead !== undefined || host === undefined) return Promise.resolve(this.dead ?? "it is gone");
-    const { id, module, memory } = shared;
-    return new Promise((resolve) => {
-      this.#answer = resolve;
-      try {
-        host.keep(true);
-        if (!this.#open.has(id)) {
-          for (const other of [...this.#open].slice(0, Math.max(0, this.#open.size - MOST_OPEN + 1)))
-            this.forget(other);
-          host.post({ kind: "open", id, module, memory });
-          this.#opened++;
-        }
-        this.#open.delete(id);
-        this.#open.add(id);
-        host.post({ kind: "run", id, runs });
-      } catch (error) {
-        this.#die(String(error));
+  forget(id: number): void {
+    if (this.#open.delete(id) && this.dead === undefined) this.#post({ kind: "close", id });
+  }
+
+  /** Has it say when it has left a flight. */
+  ask(flight: number): void {
+    this.#post({ kind: "ask", flight });
+  }
+
+  /** Tells it to run one rank of a flight. */
+  run(flight: Flight, { id, module, memory }: SharedNetwork, runs: readonly Run[]): void {
+    if (this.dead !== undefined) {
+      flight.fail(this, this.dead);
+      return;
+    }
+    const { number } = flight;
+    this.flights.set(number, flight);
+    try {
+      this.host?.keep(true);
+      if (!this.#open.has(id)) {
+        for (const other of [...this.#open].slice(0, Math.max(0, this.#open.size - MOST_OPEN + 1)))
+          this.forget(other);
+        this.#post({ kind: "open", id, module, memory });
+        this.#opened++;
       }
-    });
+      this.#open.delete(id);
+      this.#open.add(id);
+      if (!this.#order(number, id, runs)) this.#post({ kind: "run", flight: number, id, runs });
+    } catch (error) {
+      this.#die(String(error));
+    }
+  }
+
+  /** Puts a flight into its box, if it will look there and no message comes before. */
+  #order(flight: number, id: number, runs: readonly Run[]): boolean {
+    const box = this.#box;
+    const ready = Atomics.load(box, Box.Seen) === box[Box.Messages];
+    if (!ready || runs.length > MOST_RUNS || Atomics.load(box, Box.State) !== BoxState.Attends) return false;
+    box.set([flight, id, runs.length, ...runs.flat()], Box.Flight);
+    return Atomics.compareExchange(box, Box.State, BoxState.Attends, BoxState.Ordered) === BoxState.Attends;
   }
 
   holds(id: number): boolean {
     return this.#open.has(id);
+  }
+}
+
+let flights = 0;
+
+/** Programs that members run together, a rank each, one of a network's teams. */
+class Flight {
+  readonly number = ++flights;
+  readonly members: readonly Member[];
+  /** Why it failed, if it did; known when it has ended. */
+  failure: string | undefined;
+  /** Resolves when no member is at work on it any more. */
+  readonly ended: Promise<void>;
+  #resolve: () => void = () => {};
+  readonly #words: Int32Array;
+  readonly #busy: Set<Member>;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(members: readonly Member[], words: Int32Array) {
+    this.members = members;
+    this.#words = words;
+    this.#busy = new Set(members);
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    for (const { flights } of this.members) flights.delete(this.number);
+    this.#resolve();
+  }
+
+  left(member: Member): void {
+    this.#busy.delete(member);
+    if (this.#busy.size === 0) this.end();
+  }
+
+  /** A member failed or died: the others are told to give up, and waited for. */
+  fail(member: Member, reason: string): void {
+    const first = this.failure === undefined;
+    this.failure ??= reason;
+    this.left(member);
+    if (!first || this.#busy.size === 0) return;
+    stopTeam(this.#words, false);
+    this.#timer = setTimeout(() => {
+      for (const slow of [...this.#busy]) slow.retire();
+    }, STOP_LIMIT);
+    for (const other of [...this.#busy]) other.ask(this.number);
   }
 }
 
@@ -280,8 +350,9 @@ export interface SharedNetwork {
   readonly id: number;
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  /** Address of the team record. */
-  readonly team: number;
+  /** Address of its team records, FLIGHTS a thread. */
+  readonly teams: number;
+  readonly threads: number;
 }
 
 /** Starts workers until there are `count`; later batches find them. */
@@ -293,6 +364,17 @@ export async function startWorkers(count: number): Promise<void> {
   for (const found of members) if (found.status === "fulfilled") idle.push(found.value);
   serve();
   for (const found of members) if (found.status === "rejected") throw found.reason;
+}
+
+/** Takes back those members of a flight that are on no other. */
+function giveBack(members: readonly Member[]): void {
+  for (const member of members) {
+    if (member.dead !== undefined || member.flights.size > 0 || idle.includes(member)) continue;
+    member.host?.keep(false);
+    if (member.worn) member.retire();
+    else idle.push(member);
+  }
+  serve();
 }
 
 /** Gives waiting batches their workers, in turn, all that one needs at once. */
@@ -330,81 +412,24 @@ function lease(count: number, id: number): Promise<Member[]> {
   });
 }
 
-/**
- * Runs programs one after the other with `ranks` ranks, a worker each: the caller's thread is none of them, for systems like to put
- * the one that it wakes on its own processor. Says whether the step of one that may `Commit` was begun.
- *
- * @throws WorkerError if one of them ends or fails; none is at work any more then
- */
-async function runRanks(
-  shared: SharedNetwork,
-  programs: readonly Program[],
-  frames: number,
-  ranks: number,
-): Promise<boolean> {
-  const { team } = shared;
-  const words = new Int32Array(shared.memory.buffer, team, Team.Size / 4);
-  Atomics.store(words, Team.Done / 4, NOT_BEGUN);
-  const members = await lease(ranks, shared.id);
-  Atomics.store(words, Team.Next / 4, 0);
-  Atomics.store(words, Team.Step / 4, TeamStep.Open);
-  Atomics.store(words, Team.Done / 4, 0);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let failure: string | undefined;
-  const stop = () => {
-    stopRanks(shared);
-    timer ??= setTimeout(() => {
-      for (const member of busy) member.retire();
-    }, STOP_LIMIT);
-  };
-  const busy = new Set(members);
-  await Promise.all(
-    members.map(async (member, rank) => {
-      const runs = programs.map(({ address, words }) => [address, words, frames, rank, ranks, team]);
-      const failed = await member.run(shared, runs);
-      busy.delete(member);
-      if (failed === undefined) return;
-      failure ??= failed;
-      if (busy.size > 0) stop();
-    }),
-  );
-  clearTimeout(timer);
-  const stopped = Atomics.load(words, Team.Stop / 4) === STOPPED;
-  const begun = Atomics.load(words, Team.Step / 4) === TeamStep.Begun;
-  if (failure !== undefined) words.fill(0);
-  for (const member of members) {
-    if (member.dead !== undefined) continue;
-    member.host?.keep(false);
-    if (member.worn) member.retire();
-    else idle.push(member);
-  }
-  serve();
-  if (failure !== undefined && !stopped) {
-    const half = begun ? ", in the midst of a step, which some parameters have taken and others not" : "";
-    throw new WorkerError(`a worker stopped${half}: ${failure}`);
-  }
-  return begun;
-}
-
 /** In Team.Done: no rank has been told to run yet. */
 const NOT_BEGUN = -1;
 /** Who waits on the spot for ranks gives up after so long (ms): one of them may be dead. */
 const PATIENCE = 2000;
 
 /**
- * Sees to it that the ranks at work on a network change no parameters before the event loop turns: waits on the spot until they
- * are done with a step that they have begun, and says so; else they leave it out.
+ * Sees to it that the ranks at work change no parameters before the event loop turns: waits on the spot until they are done with a
+ * step that they have begun, and says so; else they leave it out. `ends`: ends of programs that they have to come to.
  *
  * @throws StateError if they are not in time
  */
-function awaitRanks({ memory, team }: SharedNetwork, ranks: number): boolean {
-  const words = new Int32Array(memory.buffer, team, Team.Size / 4);
+function awaitRanks(words: Int32Array, ends: number): boolean {
   const step = Atomics.compareExchange(words, Team.Step / 4, TeamStep.Open, TeamStep.Held);
   if (step !== TeamStep.Begun) return false;
   const limit = performance.now() + PATIENCE;
   for (;;) {
     const done = Atomics.load(words, Team.Done / 4);
-    if (done === ranks || done === NOT_BEGUN) return done === ranks;
+    if (done === ends || done === NOT_BEGUN) return done === ends;
     if (performance.now() > limit || Atomics.load(words, Team.Stop / 4) !== 0)
       throw new StateError("threads are taking the optimizer's step and do not come to its end");
   }
@@ -413,9 +438,8 @@ function awaitRanks({ memory, team }: SharedNetwork, ranks: number): boolean {
 /** In Team.Stop: the owner wants the ranks to give up; 1 if one of them failed. */
 const STOPPED = 2;
 
-/** Tells the ranks of a network's batch to give up. */
-function stopRanks({ memory, team }: SharedNetwork, wanted = false): void {
-  const words = new Int32Array(memory.buffer, team, Team.Size / 4);
+/** Tells ranks to give up. */
+function stopTeam(words: Int32Array, wanted: boolean): void {
   Atomics.compareExchange(words, Team.Stop / 4, 0, wanted ? STOPPED : 1);
   Atomics.add(words, Team.Passed / 4, 1);
 }
@@ -431,11 +455,21 @@ const PLAIN = 1e30;
 /** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
 const WORTH = 0.3;
 
+/** Members that have something of a network's to run, and how many flights. */
+interface Lane {
+  readonly members: Promise<readonly Member[]>;
+  load: number;
+}
+
 /** The pool as one network sees it. */
 export class Crew {
   readonly #shared: SharedNetwork;
-  /** Ends of programs that the ranks at work have to come to. */
-  #ends = 0;
+  readonly #all: readonly Int32Array[];
+  readonly #free: Int32Array[];
+  /** Members that fly alone. */
+  #lanes: Lane[] = [];
+  /** Where a step may be taken, and ends of programs that ranks have to come to before it has been. */
+  #stepping: { readonly words: Int32Array; readonly ends: number } | undefined;
   readonly #endings = new WeakMap<
     OptimizerState,
     {
@@ -450,6 +484,11 @@ export class Crew {
 
   constructor(shared: SharedNetwork) {
     this.#shared = shared;
+    this.#all = Array.from(
+      { length: FLIGHTS * shared.threads },
+      (_, i) => new Int32Array(shared.memory.buffer, shared.teams + i * Team.Size, Team.Size / 4),
+    );
+    this.#free = [...this.#all];
   }
 
   /** A rank took `ms` for a block of a program. */
@@ -457,10 +496,57 @@ export class Crew {
     this.#pace.set(program, ms);
   }
 
-  /** Runs programs one after the other; says whether a step was begun. What reads parameters meanwhile waits for the end of it. */
-  run(programs: readonly Program[], frames: number, ranks: number): Promise<boolean> {
-    this.#ends = ranks * programs.length;
-    return runRanks(this.#shared, programs, frames, ranks);
+  /**
+   * Runs programs one after the other with `ranks` ranks, a worker each: the caller's thread is none of them, for systems like to put the
+   * one that it wakes on its own processor. Says whether the step of one that may `Commit` was begun; what reads parameters meanwhile
+   * waits for the end of it.
+   *
+   * @throws WorkerError if one of them ends or fails; none is at work any more then
+   */
+  async run(programs: readonly Program[], frames: number, ranks: number): Promise<boolean> {
+    const words = this.#free.pop() as Int32Array;
+    Atomics.store(words, Team.Done / 4, NOT_BEGUN);
+    this.#stepping = { words, ends: ranks * programs.length };
+    const lane = ranks === 1 ? this.#lane() : { members: lease(ranks, this.#shared.id), load: 0 };
+    lane.load++;
+    try {
+      const members = await lane.members;
+      Atomics.store(words, Team.Next / 4, 0);
+      Atomics.store(words, Team.Step / 4, TeamStep.Open);
+      Atomics.store(words, Team.Done / 4, 0);
+      const flight = new Flight(members, words);
+      members.forEach((member, rank) => {
+        const runs = programs.map(
+          ({ address, words: length }): Run => [address, length, frames, rank, ranks, words.byteOffset],
+        );
+        if (flight.failure === undefined) member.run(flight, this.#shared, runs);
+        else flight.left(member);
+      });
+      await flight.ended;
+      const stopped = Atomics.load(words, Team.Stop / 4) === STOPPED;
+      const begun = Atomics.load(words, Team.Step / 4) === TeamStep.Begun;
+      const { failure } = flight;
+      if (failure !== undefined) words.fill(0);
+      giveBack(members);
+      if (failure !== undefined && !stopped) {
+        const half = begun ? ", in the midst of a step, which some parameters have taken and others not" : "";
+        throw new WorkerError(`a worker stopped${half}: ${failure}`);
+      }
+      return begun;
+    } finally {
+      this.#free.push(words);
+      if (--lane.load === 0) this.#lanes = this.#lanes.filter((other) => other !== lane);
+    }
+  }
+
+  /** The lane for a flight of one rank. Where other networks wait for workers, it waits behind them. */
+  #lane(): Lane {
+    const lanes = this.#lanes;
+    if (waiting.length === 0 && lanes.length >= this.#shared.threads)
+      return lanes.reduce((a, b) => (b.load < a.load ? b : a));
+    const lane = { members: lease(1, this.#shared.id), load: 0 };
+    lanes.push(lane);
+    return lane;
   }
 
   /**
@@ -468,22 +554,54 @@ export class Crew {
    * is nothing to share, and where one thread would be done before workers wake.
    */
   async runBatch(
-    { ports, program, ranks: most, together }: Lowered,
+    { ports, program, purpose, ranks: most, together }: Lowered,
     control: Uint32Array,
     blocks: number,
     end?: Program,
   ): Promise<boolean | undefined> {
     const ranks = Math.min(most, together ? control[Control.Samples / 4] : blocks);
     const ms = (this.#pace.get(program) ?? Number.POSITIVE_INFINITY) * blocks;
-    this.#ends = 0;
-    if (ranks < 2 || ms < WORTH) return undefined;
+    this.#stepping = undefined;
+    if ((ranks < 2 && !purpose.solo) || ms < WORTH) return undefined;
     control[Control.FirstBlock / 4] = 0;
     control[Control.EndBlock / 4] = blocks;
     const began = performance.now();
     const programs = end ? [program, end] : [program];
     const begun = await this.run(programs, ports.frames, ranks);
-    this.learn(program, ((performance.now() - began) * ranks) / blocks);
+    // One that flies alone may have waited behind another.
+    if (ranks > 1) this.learn(program, ((performance.now() - began) * ranks) / blocks);
     return begun;
+  }
+
+  /** Programs for batches that one thread infers each, if `count` samples are enough batches for it to be worth while. */
+  reserve(engine: Engine, key: string, purpose: Purpose, count: number): Lowered[] | undefined {
+    const slots = this.#all.length;
+    if (count <= slots * purpose.capacity) return undefined;
+    return Array.from({ length: slots }, (_, i) => engine.lower(`${key} ${i}`, { ...purpose, solo: true }));
+  }
+
+  /** Infers `count` samples in batches of `size`, as many at a time as there are programs; answers are taken in turn. */
+  async stream(
+    slots: readonly Lowered[],
+    count: number,
+    size: number,
+    begin: (first: number, lowered: Lowered) => Batch,
+  ): Promise<void> {
+    const running: Promise<unknown>[] = [];
+    const taken: Promise<void>[] = [];
+    try {
+      for (let i = 0; i * size < count; i++) {
+        await taken[i - slots.length];
+        const { ran, take } = begin(i * size, slots[i % slots.length]);
+        running[i] = ran;
+        taken[i] = Promise.all([ran, taken[i - 1]]).then(take);
+        // It may fail before it is waited for.
+        taken[i].catch(() => {});
+      }
+      await taken.at(-1);
+    } finally {
+      await Promise.allSettled(running);
+    }
   }
 
   /**
@@ -493,7 +611,7 @@ export class Crew {
    * @throws StateError if they are not in time
    */
   wait(): boolean {
-    return this.#ends > 0 && awaitRanks(this.#shared, this.#ends);
+    return this.#stepping !== undefined && awaitRanks(this.#stepping.words, this.#stepping.ends);
   }
 
   /**
@@ -523,7 +641,7 @@ export class Crew {
 
   /** Ends what ranks compute; workers forget the network. */
   dispose(): void {
-    stopRanks(this.#shared, true);
+    for (const words of this.#all) stopTeam(words, true);
     forgetNetwork(this.#shared.id);
   }
 }
