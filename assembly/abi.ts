@@ -26,6 +26,7 @@ export const enum Op {
   ForShare, // body; samples of the batch, ascending, each rank a share of them
   RankZero, // body; rank 0 alone runs it
   Barrier, // no rank goes on before all are here
+  KeepUp, // lag, 1 or 0: so many points passed; no rank goes on before all have passed all its points but `lag`. Tickets stay
   Survey, // survey record; each rank looks at its share
   Commit, // body, which changes parameters; no rank runs it if Team.Step is Held or Unsound, none or all do
   ForGroups, // body, samples a group; groups of neighbouring samples of the block, ascending
@@ -131,7 +132,7 @@ export const enum View {
   Size = 20,
 }
 
-/** Where one rank is in its program. */
+/** Where one rank is in its program; what others wait for stands by itself. */
 export const enum Frame {
   Step = 0,
   Sample = 4,
@@ -145,7 +146,8 @@ export const enum Frame {
   GroupEnd = 36,
   Ticket = 40, // drawn from Team.Next and not used yet, or NO_TICKET
   Base = 44, // tickets of the instructions since the last barrier that are done with
-  Size = 128, // two cache lines, which processors fetch together: no rank writes where another one reads
+  Points = 128, // points passed since the last barrier, atomic
+  Size = 256, // pairs of cache lines, which processors fetch together: no rank writes where another one reads
 }
 
 /** In Frame.Ticket. All bits are set. */

@@ -25,7 +25,7 @@ import { routeForward } from "./synapse/route";
 import { sweepForward } from "./synapse/sweep";
 import { sortTimes } from "./synapse/timeline";
 import { begins, goOn, nextPart } from "./team";
-import { at, endOfShare, endSample, enterLane, firstOfShare, firstSample } from "./view";
+import { at, endOfShare, endSample, enterLane, firstOfShare, firstSample, isFirst } from "./view";
 import { train } from "./training";
 
 @inline
@@ -134,7 +134,7 @@ export function execute(pc: usize, end: usize, frame: usize): void {
       case Op.RankZero: {
         const body = next;
         next += operand(pc, 0) << 2;
-        if (load<u32>(frame, Frame.Rank) == 0) execute(body, next, frame);
+        if (isFirst(frame)) execute(body, next, frame);
         break;
       }
       case Op.Commit: {

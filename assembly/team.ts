@@ -77,6 +77,29 @@ export function endOfStretch(first: usize, bytes: usize, frame: usize): usize {
   return bytes;
 }
 
+/** The frame of rank `rank`. */
+@inline
+function frameOf(rank: u32, frame: usize): usize {
+  return frame - load<u32>(frame, Frame.Rank) * Frame.Size + rank * Frame.Size;
+}
+
+/** Returns when the word at `address`, which grows, is at least `least`. */
+function waitFor(address: usize, least: u32, frame: usize): void {
+  const team = teamOf(frame);
+  const fewer = atomic.load<u32>(team, Team.Spins) as i32;
+  let spins = SPINS - fewer;
+  for (;;) {
+    const value = atomic.load<u32>(address);
+    if (((value - least) as i32) >= 0) break;
+    if (--spins > 0) continue;
+    wait(address, value);
+    goOn(frame);
+  }
+  // Half as long after a sleep, twice as long after none.
+  const next = spins > 0 ? max(2 * fewer - SPINS, 0) : min((fewer + SPINS) >> 1, SPINS - FEWEST);
+  if (next != fewer) atomic.store<u32>(team, next, Team.Spins);
+}
+
 /** Returns when all ranks have come here. What they wrote before is seen by all. */
 export function barrier(frame: usize): void {
   if (!ASC_FEATURE_THREADS) return;
@@ -87,18 +110,23 @@ export function barrier(frame: usize): void {
   if (atomic.add<u32>(team, 1, Team.Arrived) + 1 == ranks) {
     atomic.store<u32>(team, 0, Team.Arrived);
     atomic.store<u32>(team, 0, Team.Next);
+    for (let rank: u32 = 0; rank < ranks; ++rank) atomic.store<u32>(frameOf(rank, frame), 0, Frame.Points);
     atomic.add<u32>(team, 1, Team.Passed);
-  } else {
-    const fewer = atomic.load<u32>(team, Team.Spins) as i32;
-    let spins = SPINS - fewer;
-    while (atomic.load<u32>(team, Team.Passed) == passed) {
-      if (--spins <= 0) wait(team + Team.Passed, passed);
-    }
-    // Half as long after a sleep, twice as long after none.
-    const next = spins > 0 ? max(2 * fewer - SPINS, 0) : min((fewer + SPINS) >> 1, SPINS - FEWEST);
-    if (next != fewer) atomic.store<u32>(team, next, Team.Spins);
-  }
+  } else waitFor(team + Team.Passed, passed + 1, frame);
   resetTickets(frame);
+  goOn(frame);
+}
+
+/**
+ * Passes `points` points, and returns when all ranks have passed all of this one's but `lag`; a barrier stands before the first.
+ * What they wrote before theirs is seen.
+ */
+export function keepUp(lag: u32, points: u32, frame: usize): void {
+  if (!ASC_FEATURE_THREADS) return;
+  const ranks = load<u32>(frame, Frame.Ranks);
+  if (ranks < 2) return;
+  const mine = atomic.add<u32>(frame, points, Frame.Points) + points;
+  for (let rank: u32 = 0; rank < ranks; ++rank) waitFor(frameOf(rank, frame) + Frame.Points, mine - lag, frame);
   goOn(frame);
 }
 

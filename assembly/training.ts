@@ -45,7 +45,7 @@ import { patchBackward, patchForward, patchGradient } from "./synapse/patch";
 import { productBackward, productForward, productGather, transpose } from "./synapse/product";
 import { routeBackward } from "./synapse/route";
 import { sweepBackward } from "./synapse/sweep";
-import { barrier } from "./team";
+import { barrier, keepUp } from "./team";
 import { at } from "./view";
 import { operand } from "./program";
 
@@ -54,6 +54,9 @@ export function train(op: u32, pc: usize, frame: usize): void {
   switch (op) {
     case Op.Barrier:
       barrier(frame);
+      break;
+    case Op.KeepUp:
+      if (ASC_FEATURE_THREADS) keepUp(operand(pc, 0) as u32, operand(pc, 1) as u32, frame);
       break;
     case Op.Survey:
       if (ASC_FEATURE_THREADS) survey(operand(pc, 0), frame);

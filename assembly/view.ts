@@ -28,6 +28,12 @@ export function endSample(frame: usize): u32 {
   return boundary(frame, load<u32>(frame, Frame.Block) + 1);
 }
 
+/** Whether the frame's rank does what one alone has to. */
+@inline
+export function isFirst(frame: usize): bool {
+  return !ASC_FEATURE_THREADS || load<u32>(frame, Frame.Rank) == 0;
+}
+
 /** First of `count` things that are the frame's rank's; without threads all are. */
 export function firstOfShare(count: usize, frame: usize): usize {
   return ASC_FEATURE_THREADS ? (count * load<u32>(frame, Frame.Rank)) / load<u32>(frame, Frame.Ranks) : 0;

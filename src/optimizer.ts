@@ -2,7 +2,7 @@ import { Clip, Frame, Hyper, Op, Update } from "../assembly/abi.ts";
 import type { Engine, Lowered } from "./core/engine.ts";
 import type { Plan, Program } from "./core/plan.ts";
 import { ArgumentError, NonFiniteError, StateError } from "./errors.ts";
-import type { GradientParts } from "./methods/method.ts";
+import type { GradientParts, Learner } from "./methods/method.ts";
 import type { OptimizerDescriptor } from "./optimizers.ts";
 import type { Tensor } from "./tensor.ts";
 import { findNonFinite } from "./validate.ts";
@@ -79,7 +79,7 @@ export function stateNames(descriptor: OptimizerDescriptor): readonly string[] {
 }
 
 /** The state of an optimizer in the core's memory, and the program that takes its steps. */
-export class OptimizerState {
+export class OptimizerState implements Learner {
   readonly descriptor: OptimizerDescriptor;
   readonly #engine: Engine;
   readonly #form: Form;
@@ -157,13 +157,16 @@ export class OptimizerState {
     return [...this.tensors().values(), this.#engine.f32(this.#hyper, Hyper.Size / 4)];
   }
 
-  /** Emits one step for a program that learns while it runs, clipping included: see `Purpose.learn`. */
-  emit(plan: Plan, emitted: () => void, parts: GradientParts): void {
-    const { clips } = this;
-    const fused = !clips && this.#form.op === Op.Adamax;
-    plan.emit(Op.Advance, this.#hyper);
+  get fused(): boolean {
+    return !this.clips && this.#form.op === Op.Adamax;
+  }
+
+  /** One step of a program that learns while it runs, clipping included. */
+  emit(plan: Plan, gradients: () => void, parts: GradientParts): void {
+    const { clips, fused } = this;
+    this.emitAdvance(plan);
     plan.barrier();
-    emitted();
+    gradients();
     if (!fused) for (const emit of parts.values()) emit(0);
     if (!fused || this.#scales.some((scale, i) => scale && !parts.has(i))) plan.barrier();
     if (clips) {
@@ -171,6 +174,10 @@ export class OptimizerState {
       plan.barrier();
     }
     this.#emitUpdates(plan, fused ? parts : undefined);
+  }
+
+  emitAdvance(plan: Plan): void {
+    plan.emit(Op.Advance, this.#hyper);
   }
 
   /** Emits the check and clipping of the gradients; gives the clip record's address. */
@@ -197,30 +204,31 @@ export class OptimizerState {
   }
 
   emitStep(plan: Plan): void {
-    plan.emit(Op.Advance, this.#hyper);
+    this.emitAdvance(plan);
     plan.barrier();
     this.#emitUpdates(plan);
   }
 
   #emitUpdates(plan: Plan, parts?: GradientParts): void {
+    for (const i of this.#scales.keys()) this.emitUpdate(plan, i, parts?.get(i));
+  }
+
+  emitUpdate(plan: Plan, i: number, part?: (mode: number) => void): void {
     const engine = this.#engine;
-    engine.model.parameters.forEach((spec, i) => {
-      const scale = this.#scales[i];
-      if (scale === 0) return;
-      const [first = 0, second = 0] = this.#tensors.map((address) => address + engine.offset(i));
-      const record = plan.record(Update.Size, {
-        [Update.Count]: spec.length,
-        [Update.Weight]: engine.parameterAddress(i),
-        [Update.Gradient]: engine.gradientAddress(i),
-        [Update.First]: first,
-        [Update.Second]: second,
-        [Update.Hyper]: this.#hyper,
-        [Update.Scale]: { f32: scale },
-      });
-      const part = parts?.get(i);
-      if (part) part(record);
-      else plan.emit(this.#form.op, record);
+    const scale = this.#scales[i];
+    if (scale === 0) return;
+    const [first = 0, second = 0] = this.#tensors.map((address) => address + engine.offset(i));
+    const record = plan.record(Update.Size, {
+      [Update.Count]: engine.model.parameters[i].length,
+      [Update.Weight]: engine.parameterAddress(i),
+      [Update.Gradient]: engine.gradientAddress(i),
+      [Update.First]: first,
+      [Update.Second]: second,
+      [Update.Hyper]: this.#hyper,
+      [Update.Scale]: { f32: scale },
     });
+    if (part) part(record);
+    else plan.emit(this.#form.op, record);
   }
 
   /**

@@ -143,13 +143,12 @@ export class TrainingRun {
   }
 
   #purpose(): Purpose {
-    const learn: Purpose["learn"] = (...step) => this.state.emit(...step);
     const record = this.#keep;
     const bypass = this.settings.bypassNeurons;
     return this.#runner.purpose(
       "train",
       this.#capacity,
-      this.#runner.model.online ? { record, learn } : { record, bypass },
+      this.#runner.model.online ? { record, learn: this.state } : { record, bypass },
     );
   }
 

@@ -5,6 +5,7 @@
 
 import { Clip, Control, Frame, Survey } from "../abi";
 import { endOfStretch, nextStretch, refuse } from "../team";
+import { isFirst } from "../view";
 
 function squares(address: usize, bytes: usize): f64 {
   if (ASC_FEATURE_SIMD) {
@@ -64,7 +65,7 @@ function multiply(address: usize, bytes: usize, factor: f32): void {
 }
 
 export function clip(record: usize, frame: usize): void {
-  if (load<u32>(frame, Frame.Rank) != 0) return;
+  if (!isFirst(frame)) return;
   const tensors = load<u32>(record, Clip.Tensors) as usize;
   const end = tensors + ((load<u32>(record, Clip.Count) as usize) << 3);
   const most = load<f32>(record, Clip.Value);
@@ -98,7 +99,7 @@ export function survey(record: usize, frame: usize): void {
       first = nextStretch(end, bytes, frame);
     }
   }
-  if (load<u32>(frame, Frame.Rank) == 0) {
+  if (isFirst(frame)) {
     const losses = load<u32>(record, Survey.Losses) as usize;
     const last = losses + ((load<u32>(load<u32>(frame, Frame.Control), Control.Samples) as usize) << 2);
     // Of what is not finite the difference to itself is NaN.

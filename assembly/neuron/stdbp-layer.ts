@@ -103,7 +103,9 @@ export function stdbpForward(layer: usize, frame: usize): void {
 export function stdbpBackward(layer: usize, frame: usize): void {
   const panels = (load<u32>(layer, Stdbp.Neurons) + PANEL - 1) / PANEL;
   const samples = samplesOf(frame);
-  if (load<u32>(frame, Frame.Ranks) == 1) return passBack(layer, 0, samples, 0, panels, true, true, frame);
+  if (!ASC_FEATURE_THREADS || load<u32>(frame, Frame.Ranks) == 1) {
+    return passBack(layer, 0, samples, 0, panels, true, true, frame);
+  }
   const firstPanel = firstOfShare(panels, frame) as u32;
   const endPanel = endOfShare(panels, frame) as u32;
   if (firstPanel < endPanel) passBack(layer, 0, samples, firstPanel, endPanel, true, false, frame);

@@ -11,7 +11,7 @@
 
 import { Control, Direct, DIRECT_GROUP, DIRECT_PARTS, Frame, View } from "../abi";
 import { nextPart } from "../team";
-import { at } from "../view";
+import { at, isFirst } from "../view";
 import { addScaled } from "./fanout";
 
 /**
@@ -167,7 +167,7 @@ export function directBackward(record: usize, frame: usize): void {
   const count = load<u32>(record, Direct.Count) as usize;
   const stride = load<u32>(record, Direct.WeightStride) as usize;
   const gradient = at(load<u32>(record, Direct.Gradient), frame);
-  if (!load<u32>(frame, Frame.Rank)) {
+  if (isFirst(frame)) {
     const biasGradient = at(load<u32>(record, Direct.BiasGradient), frame);
     memory.fill(biasGradient, 0, bytes);
     for (let s: usize = 0; s < samples; ++s) addScaled(biasGradient, sums + s * sampleStride, 1, (bytes >> 4) as i32, 1, 0, 0);

@@ -20,7 +20,7 @@ import type { EncoderDescriptor } from "../encoders.ts";
 import { SteppedStem } from "./common.ts";
 import type { DecolleDescriptor } from "./decolle.ts";
 import type { DecolleLayer } from "./decolle-model.ts";
-import type { Bindings, Ports, Purpose } from "./method.ts";
+import type { Bindings, Learner, Ports, Purpose } from "./method.ts";
 
 /**
  * Lays out a program of `decolle`.
@@ -83,15 +83,18 @@ export function lowerDecolle(
       }
     });
     plan.barrier();
+    const { learn } = purpose;
+    const whole = learn?.fused && parts.every((part) => part.whole) && !meets(purpose, descriptor);
     plan.loop(Op.ForSteps, [steps, 1], () => {
       plan.loop(Op.ForShare, [], () => stem.encodeStep());
+      if (learn && whole) return stepLayers(plan, parts, learn, descriptor.burnIn);
       for (const part of parts) part.trainStep();
       plan.loop(Op.FromStep, [descriptor.burnIn], () => {
         const rest = () => {
           for (const part of parts) part.gradients();
         };
         const emitters = new Map(parts.flatMap((part) => part.parts));
-        if (purpose.learn) purpose.learn(plan, rest, emitters);
+        if (learn) learn.emit(plan, rest, emitters);
         else {
           plan.barrier();
           rest();
@@ -115,6 +118,40 @@ export function lowerDecolle(
     });
   });
   return stem.ports;
+}
+
+/** Whether a step has a sum over all samples before δ. */
+function meets({ record }: Purpose, { regularizer }: DecolleDescriptor): boolean {
+  return regularizer > 0 || record.readouts;
+}
+
+/**
+ * A step without barriers, of layers whose updates go with their gradients. No layer needs another's: a rank takes part in the
+ * update of a layer when all ranks have its δ, and goes through it again when all are done with that. Between the two it has as
+ * many points to pass as there are other layers, so that one held up for less than a layer's time keeps nobody waiting.
+ */
+function stepLayers(plan: Plan, parts: readonly Part[], learn: Learner, burnIn: number): void {
+  const keepUp = (lag: number, points: number) => {
+    if (plan.ranks > 1) plan.emit(Op.KeepUp, lag, points);
+  };
+  const pass = () => keepUp(parts.length - 1, 1);
+  parts.forEach((part, i) => {
+    part.trainStep();
+    plan.loop(Op.FromStep, [burnIn], () => {
+      if (i === 0) {
+        // All updates of the step before are done.
+        plan.loop(Op.RankZero, [], () => keepUp(0, 0));
+        learn.emitAdvance(plan);
+      }
+      pass();
+    });
+  });
+  plan.loop(Op.FromStep, [burnIn], () => {
+    for (const part of parts) {
+      for (const [parameter, emit] of part.parts) learn.emitUpdate(plan, parameter, emit);
+      pass();
+    }
+  });
 }
 
 interface Context {
@@ -516,7 +553,7 @@ class Part {
         if (!purpose.record.readouts) this.#read();
         plan.emit(Op.DecolleScore, this.#score);
       });
-      if (descriptor.regularizer > 0 || purpose.record.readouts) {
+      if (meets(purpose, descriptor)) {
         plan.barrier();
         plan.loop(Op.RankZero, [], () => plan.emit(Op.DecolleRegularize, this.#score));
         plan.barrier();
@@ -534,11 +571,11 @@ class Part {
     if (this.#patch) {
       plan.emit(Op.PatchBackward, this.#patch);
       if (this.#traced) this.endGradients();
-    } else if (!this.#whole) plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
+    } else if (!this.whole) plan.emit(Op.ProductBackward, this.#product, this.#traced ? 0 : 1);
   }
 
   /** Whether the optimizer's step can go with the product that gives the gradient: where rows of weights lie next to each other. */
-  get #whole(): boolean {
+  get whole(): boolean {
     return this.#product > 0 && this.#layer.geometry.panels === true;
   }
 
@@ -551,7 +588,7 @@ class Part {
       (mode) => plan.emit(op, record, mode),
     ];
     const ofBias = part(bias, Op.BiasGradient, this.#biasGradient);
-    return this.#whole ? [ofBias, part(weight, Op.ProductBackward, this.#product)] : [ofBias];
+    return this.whole ? [ofBias, part(weight, Op.ProductBackward, this.#product)] : [ofBias];
   }
 
   /** A convolution's sums at 0. */

@@ -74,11 +74,19 @@ export interface Purpose {
   readonly solo?: boolean | undefined;
   /** In place of spikes the primitives of their surrogates, as `Model.exact` says: for checking gradients. */
   readonly smooth?: boolean;
-  /**
-   * Emits one step of the optimizer, from a barrier on: where the model is `online`, and `fit` runs it. `gradients` emits the
-   * gradients behind the barrier, but for `parts`.
-   */
-  readonly learn?: (plan: Plan, gradients: () => void, parts: GradientParts) => void;
+  /** Emits the optimizer's steps: where the model is `online`, and `fit` runs it. */
+  readonly learn?: Learner;
+}
+
+export interface Learner {
+  /** Whether a step goes with its gradients, part by part. */
+  readonly fused: boolean;
+  /** Emits one step, from a barrier on. `gradients` emits the gradients behind the barrier, but for `parts`. */
+  emit(plan: Plan, gradients: () => void, parts: GradientParts): void;
+  /** Emits what comes before the updates of a step: rank 0 alone does it. */
+  emitAdvance(plan: Plan): void;
+  /** Emits a parameter's update, with its gradient if that is a part. */
+  emitUpdate(plan: Plan, i: number, part?: (mode: number) => void): void;
 }
 
 /**

@@ -316,7 +316,7 @@ export function lowerStdbp(
     for (const { part } of layers) penalize(stem, part.stage, descriptor, loss);
   });
   if (!purpose.learn) return stem.ports;
-  purpose.learn(plan, () => {}, new Map());
+  purpose.learn.emit(plan, () => {}, new Map());
   plan.barrier();
   plan.loop(Op.RankZero, [], () => {
     for (const { part } of layers) nudge(stem, part.stage, part.times, descriptor);

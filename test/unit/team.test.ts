@@ -1,15 +1,16 @@
-// Tickets: whatever the ranks' pace, each part of every instruction is taken once.
+// Where ranks meet: whatever their pace, each part of every instruction is taken once, and none gets too far ahead.
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Frame, Team } from "../../assembly/abi.ts";
 import { compile } from "./compile.ts";
 
 const HARNESS = `
-export { barrier, endOfStretch, nextPart, nextStretch, resetTickets } from "./assembly/team";
+export { barrier, endOfStretch, keepUp, nextPart, nextStretch, resetTickets } from "./assembly/team";
 `;
 
 interface Exports {
   barrier(frame: number): void;
+  keepUp(lag: number, points: number, frame: number): void;
   resetTickets(frame: number): void;
   nextPart(mine: number, count: number, frame: number): number;
   nextStretch(mine: number, bytes: number, frame: number): number;
@@ -71,6 +72,25 @@ describe("ranks", () => {
       }),
       { numRuns: RUNS },
     );
+  });
+
+  it("get as many points ahead of the last as they may lag behind, and no more", () => {
+    const { keepUp, barrier } = threaded.exports;
+    const [a, b, c] = team(threaded, 3);
+    keepUp(2, 1, a);
+    keepUp(2, 1, a);
+    // Where a rank would sleep, the harness throws.
+    expect(() => keepUp(2, 1, a)).toThrow("wait");
+    keepUp(0, 0, b);
+    keepUp(2, 1, b);
+    expect(() => keepUp(2, 0, a)).toThrow("wait");
+    keepUp(2, 1, c);
+    keepUp(2, 0, a);
+    // Points count from the barrier.
+    new Uint32Array(threaded.memory.buffer, TEAM, Team.Size / 4)[Team.Arrived / 4] = 2;
+    barrier(b);
+    for (const frame of [a, b, c]) keepUp(0, 0, frame);
+    expect(() => keepUp(0, 1, c)).toThrow("wait");
   });
 
   it("take stretches that cover a tensor", () => {
