@@ -1,10 +1,12 @@
+import { Frame } from "../../assembly/abi.ts";
 import { MemoryError } from "../errors.ts";
 
 const PAGE = 65536;
 /** The core's constants lie below; the arena begins here. */
 const ARENA_START = 16384;
 const MOST_PAGES = 65536;
-const ALIGNMENT = 64;
+/** No plan asks for more, so that it has the same size wherever it lies. */
+const ALIGNMENT = Frame.Size;
 /** A shared memory that may not even grow to so many pages is of no use. */
 const LEAST_SHARED = 1024;
 

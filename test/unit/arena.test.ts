@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { Frame } from "../../assembly/abi.ts";
 import { Arena, createMemory } from "../../src/core/memory.ts";
 import { MemoryError } from "../../src/errors.ts";
 
@@ -8,6 +9,8 @@ afterEach(() => {
 });
 
 const START = 16384;
+/** Plans ask for no more: where they lie changes nothing of their size. */
+const ALIGNMENT = Frame.Size;
 
 describe("the arena", () => {
   it("hands out zeroed regions that never overlap, takes them back, and loses nothing", () => {
@@ -22,9 +25,9 @@ describe("the arena", () => {
         let most = 0;
         for (const each of calls) {
           if ("bytes" in each) {
-            const size = Math.ceil(Math.max(each.bytes, 1) / 64) * 64;
+            const size = Math.ceil(Math.max(each.bytes, 1) / ALIGNMENT) * ALIGNMENT;
             const address = arena.take(each.bytes, "a test");
-            expect(address % 64).toBe(0);
+            expect(address % ALIGNMENT).toBe(0);
             expect(address).toBeGreaterThanOrEqual(START);
             for (const [other, bytes] of taken)
               expect(address + size <= other || other + bytes <= address).toBe(true);
@@ -65,13 +68,13 @@ describe("the arena", () => {
 
   it("does nothing for an address that was not taken, or was released", () => {
     const arena = new Arena(createMemory());
-    const address = arena.take(64, "a");
-    arena.release(address + 64);
-    expect(arena.used).toBe(64);
+    const address = arena.take(ALIGNMENT, "a");
+    arena.release(address + ALIGNMENT);
+    expect(arena.used).toBe(ALIGNMENT);
     arena.release(address);
     arena.release(address);
-    expect(arena.take(64, "b")).toBe(address);
-    expect(arena.take(64, "c")).toBe(address + 64);
+    expect(arena.take(ALIGNMENT, "b")).toBe(address);
+    expect(arena.take(ALIGNMENT, "c")).toBe(address + ALIGNMENT);
   });
 
   it("says what it wanted the memory for, and stays as it was, when the engine refuses", () => {
