@@ -3,7 +3,7 @@
 
 import workerScript from "worker-source";
 import { Control, Op, Survey, Team, TeamStep } from "../../assembly/abi.ts";
-import { StateError, WorkerError } from "../errors.ts";
+import { MemoryError, StateError, WorkerError } from "../errors.ts";
 import type { Purpose } from "../methods/method.ts";
 import type { OptimizerState } from "../optimizer.ts";
 import type { Batch } from "../runner.ts";
@@ -337,7 +337,7 @@ class Flight {
     this.failure ??= reason;
     this.left(member);
     if (!first || this.#busy.size === 0) return;
-    stopTeam(this.#words, false);
+    stopTeam(this.#words);
     this.#timer = setTimeout(() => {
       for (const slow of [...this.#busy]) slow.retire();
     }, STOP_LIMIT);
@@ -366,10 +366,10 @@ export async function startWorkers(count: number): Promise<void> {
   for (const found of members) if (found.status === "rejected") throw found.reason;
 }
 
-/** Takes back those members of a flight that are on no other. */
+/** Takes back members that have nothing to run. */
 function giveBack(members: readonly Member[]): void {
   for (const member of members) {
-    if (member.dead !== undefined || member.flights.size > 0 || idle.includes(member)) continue;
+    if (member.dead !== undefined) continue;
     member.host?.keep(false);
     if (member.worn) member.retire();
     else idle.push(member);
@@ -435,12 +435,9 @@ function awaitRanks(words: Int32Array, ends: number): boolean {
   }
 }
 
-/** In Team.Stop: the owner wants the ranks to give up; 1 if one of them failed. */
-const STOPPED = 2;
-
 /** Tells ranks to give up. */
-function stopTeam(words: Int32Array, wanted: boolean): void {
-  Atomics.compareExchange(words, Team.Stop / 4, 0, wanted ? STOPPED : 1);
+function stopTeam(words: Int32Array): void {
+  Atomics.store(words, Team.Stop / 4, 1);
   Atomics.add(words, Team.Passed / 4, 1);
 }
 
@@ -455,6 +452,9 @@ const PLAIN = 1e30;
 /** A batch that is done sooner on one thread (ms) is not worth waking workers for. */
 const WORTH = 0.3;
 
+/** Programs that infer a batch each take no more memory than this together (bytes): training may need it. */
+const SOLO_BUDGET = 2 ** 29;
+
 /** Members that have something of a network's to run, and how many flights. */
 interface Lane {
   readonly members: Promise<readonly Member[]>;
@@ -468,6 +468,7 @@ export class Crew {
   readonly #free: Int32Array[];
   /** Members that fly alone. */
   #lanes: Lane[] = [];
+  #disposed = false;
   /** Where a step may be taken, and ends of programs that ranks have to come to before it has been. */
   #stepping: { readonly words: Int32Array; readonly ends: number } | undefined;
   readonly #endings = new WeakMap<
@@ -505,12 +506,15 @@ export class Crew {
    */
   async run(programs: readonly Program[], frames: number, ranks: number): Promise<boolean> {
     const words = this.#free.pop() as Int32Array;
+    const ends = ranks * programs.length;
     Atomics.store(words, Team.Done / 4, NOT_BEGUN);
-    this.#stepping = { words, ends: ranks * programs.length };
+    this.#stepping = { words, ends };
     const lane = ranks === 1 ? this.#lane() : { members: lease(ranks, this.#shared.id), load: 0 };
     lane.load++;
+    let members: readonly Member[] = [];
     try {
-      const members = await lane.members;
+      members = await lane.members;
+      Atomics.store(words, Team.Arrived / 4, 0);
       Atomics.store(words, Team.Next / 4, 0);
       Atomics.store(words, Team.Step / 4, TeamStep.Open);
       Atomics.store(words, Team.Done / 4, 0);
@@ -519,23 +523,24 @@ export class Crew {
         const runs = programs.map(
           ({ address, words: length }): Run => [address, length, frames, rank, ranks, words.byteOffset],
         );
-        if (flight.failure === undefined) member.run(flight, this.#shared, runs);
+        // It may have been stopped while it waited for them.
+        if (Atomics.load(words, Team.Stop / 4) === 0) member.run(flight, this.#shared, runs);
         else flight.left(member);
       });
       await flight.ended;
-      const stopped = Atomics.load(words, Team.Stop / 4) === STOPPED;
       const begun = Atomics.load(words, Team.Step / 4) === TeamStep.Begun;
-      const { failure } = flight;
-      if (failure !== undefined) words.fill(0);
-      giveBack(members);
-      if (failure !== undefined && !stopped) {
-        const half = begun ? ", in the midst of a step, which some parameters have taken and others not" : "";
-        throw new WorkerError(`a worker stopped${half}: ${failure}`);
-      }
-      return begun;
+      // One that dies behind the end has done its part.
+      if (Atomics.load(words, Team.Done / 4) === ends || this.#disposed) return begun;
+      const half = begun ? ", in the midst of a step, which some parameters have taken and others not" : "";
+      throw new WorkerError(`a worker stopped${half}: ${flight.failure ?? "the batch was given up"}`);
     } finally {
+      if (!this.#disposed) Atomics.store(words, Team.Stop / 4, 0);
       this.#free.push(words);
-      if (--lane.load === 0) this.#lanes = this.#lanes.filter((other) => other !== lane);
+      if (--lane.load === 0) {
+        this.#lanes = this.#lanes.filter((other) => other !== lane);
+        if (this.#disposed) for (const member of members) member.forget(this.#shared.id);
+        giveBack(members);
+      }
     }
   }
 
@@ -573,11 +578,23 @@ export class Crew {
     return begun;
   }
 
-  /** Programs for batches that one thread infers each, if `count` samples are enough batches for it to be worth while. */
+  /**
+   * Programs for batches that one thread infers each, if `count` samples are enough batches for it to be worth while and there is memory
+   * for as many as threads.
+   */
   reserve(engine: Engine, key: string, purpose: Purpose, count: number): Lowered[] | undefined {
-    const slots = this.#all.length;
-    if (count <= slots * purpose.capacity) return undefined;
-    return Array.from({ length: slots }, (_, i) => engine.lower(`${key} ${i}`, { ...purpose, solo: true }));
+    const most = this.#all.length;
+    if (count <= most * purpose.capacity) return undefined;
+    const slots: Lowered[] = [];
+    try {
+      do slots.push(engine.lower(`${key} ${slots.length}`, { ...purpose, solo: true }));
+      while (slots.length < most && (slots.length + 1) * slots[0].bytes <= SOLO_BUDGET);
+    } catch (error) {
+      if (!(error instanceof MemoryError)) throw error;
+    }
+    if (slots.length >= this.#shared.threads) return slots;
+    for (let i = 0; i < most; i++) engine.drop(`${key} ${i}`);
+    return undefined;
   }
 
   /** Infers `count` samples in batches of `size`, as many at a time as there are programs; answers are taken in turn. */
@@ -599,6 +616,10 @@ export class Crew {
         taken[i].catch(() => {});
       }
       await taken.at(-1);
+    } catch (error) {
+      // What would come of the others is of no use.
+      for (const words of this.#all) if (!this.#free.includes(words)) stopTeam(words);
+      throw error;
     } finally {
       await Promise.allSettled(running);
     }
@@ -641,7 +662,8 @@ export class Crew {
 
   /** Ends what ranks compute; workers forget the network. */
   dispose(): void {
-    for (const words of this.#all) stopTeam(words, true);
+    this.#disposed = true;
+    for (const words of this.#all) stopTeam(words);
     forgetNetwork(this.#shared.id);
   }
 }

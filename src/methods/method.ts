@@ -71,7 +71,7 @@ export interface Purpose {
   /** Neurons hand on their current: an ordinary network of one step. Only where the model says it can. */
   readonly bypass?: boolean;
   /** Run by one thread, beside others that run other batches. */
-  readonly solo?: boolean | undefined;
+  readonly solo?: boolean;
   /** In place of spikes the primitives of their surrogates, as `Model.exact` says: for checking gradients. */
   readonly smooth?: boolean;
   /** Emits the optimizer's steps: where the model is `online`, and `fit` runs it. */
@@ -171,8 +171,6 @@ export interface Model {
   readonly meanLoss: boolean;
   /** Its neurons can be bypassed. */
   readonly bypass?: boolean;
-  /** Run by one thread, beside others that run other batches. */
-  readonly solo?: boolean | undefined;
   /** Most blocks that a training batch is cut into, each with gradients of its own; MAX_BLOCKS if left out. */
   readonly blocks?: number;
   /**
