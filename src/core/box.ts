@@ -1,5 +1,5 @@
-// What the pool and a worker share beside messages: 32-bit words. Who has just run something looks here for what comes next, for a
-// moment, and finds it sooner than a message could be read.
+// What the pool and a worker share beside messages: 32-bit words. A worker that has run something finds here what comes next, without
+// a turn of its event loop.
 
 export enum Box {
   State = 0, // BoxState

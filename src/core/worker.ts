@@ -54,8 +54,6 @@ const instances = new Map<number, { readonly core: Core; readonly memory: WebAss
 
 /** How long a rank sleeps at a barrier (ms). */
 const NAP = 0.1;
-/** How long a worker that has flown waits for the next flight before it goes to sleep (ms). */
-const LINGER = 1;
 
 interface Core {
   run(...operands: number[]): void;
@@ -102,45 +100,31 @@ interface Locks {
 
 let box: Int32Array | undefined;
 
-/** Runs a rank's part of a flight and what follows on its heels. */
+/** Runs a rank's part of a flight, and of those that are in the box by then. */
 function fly(first: Flight): void {
   if (box) Atomics.store(box, Box.State, BoxState.Attends);
-  let next: Flight | undefined = first;
-  // Who comes last leaves its processor to the caller.
-  while (next) next = box && attend(box, runFlight(next) ? 0 : LINGER);
+  for (let next: Flight | undefined = first; next; next = box && ordered(box)) runFlight(next);
 }
 
-/** Runs a rank's part; says whether it was the last one. */
-function runFlight({ flight, id, runs }: Flight): boolean {
+/** The last rank to come to the end reports it. */
+function runFlight({ flight, id, runs }: Flight): void {
   try {
     const network = instances.get(id);
     if (network === undefined || network instanceof Error) throw network;
     for (const operands of runs) network.core.run(...operands);
     const [, , , , ranks, team] = runs[0];
     const words = new Int32Array(network.memory.buffer, team, Team.Size / 4);
-    const last = Atomics.load(words, Team.Done / 4) === ranks * runs.length;
-    if (last) port.postMessage({ kind: "done", flight });
-    return last;
+    if (Atomics.load(words, Team.Done / 4) === ranks * runs.length)
+      port.postMessage({ kind: "done", flight });
   } catch (error) {
     port.postMessage({ kind: "failed", flight, message: String(error) });
-    return true;
   }
 }
 
-/** Waits up to `ms` on the spot for the next flight: a worker that has gone to sleep is woken late, and often on the waker's processor. */
-function attend(box: Int32Array, ms: number): Flight | undefined {
-  const limit = performance.now() + ms;
-  for (let i = 0; Atomics.load(box, Box.State) === BoxState.Attends; i++) {
-    const leaves =
-      ms === 0 ||
-      Atomics.load(box, Box.Messages) !== box[Box.Seen] ||
-      (i % 512 === 511 && performance.now() > limit);
-    if (
-      leaves &&
-      Atomics.compareExchange(box, Box.State, BoxState.Attends, BoxState.Away) === BoxState.Attends
-    )
-      return undefined;
-  }
+/** The flight in the box; if there is none, nobody puts one there from now on. */
+function ordered(box: Int32Array): Flight | undefined {
+  if (Atomics.compareExchange(box, Box.State, BoxState.Attends, BoxState.Away) === BoxState.Attends)
+    return undefined;
   const runs = Array.from({ length: box[Box.Runs] }, (_, run) => {
     const start = Box.Operands + 6 * run;
     return [...new Uint32Array(box.buffer).subarray(start, start + 6)] as unknown as Run;

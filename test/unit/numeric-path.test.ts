@@ -24,9 +24,8 @@ const EXACT = [
 
 /** Clocks and other sources of chance, and where they may be read: none of it reaches a number that is computed. */
 const CLOCKS: Record<string, string[]> = {
-  // Samples a second, when the event loop gets its turn, how many ranks a program is worth, which pool is meant, and how long a
-  // worker looks for its next flight.
-  performance: ["training-run.ts", "yield.ts", "core/engine.ts", "core/worker.ts", "core/workers.ts"],
+  // Samples a second, when the event loop gets its turn, how many ranks a program is worth, and which pool is meant.
+  performance: ["training-run.ts", "yield.ts", "core/engine.ts", "core/workers.ts"],
   // Ranks wake each other; who computes what is settled before.
   Atomics: ["core/worker.ts", "core/workers.ts"],
   // Locks that tell workers that their page is gone.
