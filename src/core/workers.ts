@@ -606,20 +606,25 @@ export class Crew {
   ): Promise<void> {
     const running: Promise<unknown>[] = [];
     const taken: Promise<void>[] = [];
+    const errors: unknown[] = [];
+    // What would come of the others is of no use then.
+    const fail = (error: unknown) => {
+      if (errors.push(error) > 1) return;
+      for (const words of this.#all) if (!this.#free.includes(words)) stopTeam(words);
+    };
     try {
       for (let i = 0; i * size < count; i++) {
         await taken[i - slots.length];
         const { ran, take } = begin(i * size, slots[i % slots.length]);
         running[i] = ran;
+        ran.catch(fail);
         taken[i] = Promise.all([ran, taken[i - 1]]).then(take);
-        // It may fail before it is waited for.
-        taken[i].catch(() => {});
+        taken[i].catch(fail);
       }
       await taken.at(-1);
     } catch (error) {
-      // What would come of the others is of no use.
-      for (const words of this.#all) if (!this.#free.includes(words)) stopTeam(words);
-      throw error;
+      fail(error);
+      throw errors[0];
     } finally {
       await Promise.allSettled(running);
     }
