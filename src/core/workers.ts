@@ -570,11 +570,12 @@ export class Crew {
     if ((ranks < 2 && !purpose.solo) || ms < WORTH) return undefined;
     control[Control.FirstBlock / 4] = 0;
     control[Control.EndBlock / 4] = blocks;
+    // One that flies alone may have to wait behind another.
+    const waits = ranks === 1 && this.#lanes.length >= this.#shared.threads;
     const began = performance.now();
     const programs = end ? [program, end] : [program];
     const begun = await this.run(programs, ports.frames, ranks);
-    // One that flies alone may have waited behind another.
-    if (ranks > 1) this.learn(program, ((performance.now() - began) * ranks) / blocks);
+    if (!waits) this.learn(program, ((performance.now() - began) * ranks) / blocks);
     return begun;
   }
 
