@@ -1,4 +1,5 @@
-// Benchmarks: npm run bench -- [TOPIC...] [--threads N] [--json] [--seconds S] [--latency] [--no-chart]
+// Benchmarks: npm run bench -- [TOPIC...] [--threads N] [--json] [--seconds S] [--peer P] [--latency]
+//   [--no-chart]
 // A topic is a workload, whose throughput is timed beside its peers', or one of the other measurements.
 import { existsSync } from "node:fs";
 import { CHART, drawChart } from "./chart/draw.mjs";

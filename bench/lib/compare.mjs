@@ -15,11 +15,11 @@ const ROUND_MS = 100;
 /**
  * Times a workload in each of `modes`.
  *
- * @param settings `threads`, `seconds` a mode, `here` (see environment.mjs), `say` for what people read
+ * @param settings `threads`, `seconds` a mode, `peers` if not all, `here` (see environment.mjs), `say` for what people read
  * @returns one result a mode and peer
  */
 export async function compare({ library, io }, name, workload, modes, settings) {
-  const { threads, say } = settings;
+  const { threads, peers: wanted, say } = settings;
   const ours = await Ours.create(library, workload, threads);
   if (ours.threads !== threads)
     say(`${name}: ours runs on ${ours.threads} of ${threads} threads: ${ours.reason}`);
@@ -29,6 +29,7 @@ export async function compare({ library, io }, name, workload, modes, settings) 
     const start = join(folder, "start.safetensors");
     await writeFile(start, ours.start(io));
     for (const [label, peer, peerThreads] of peersOf(workload, threads)) {
+      if (wanted?.includes(label) === false) continue;
       // What cannot be installed is missing; the peer says so.
       if (peer.packages) await install("peers", say).catch((error) => say(firstLine(error)));
       const started = await startPeer({ workload: name, rateScale: RATE_SCALE, ...peer }, peerThreads, start);

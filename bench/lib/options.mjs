@@ -8,12 +8,13 @@ import { parseArgs } from "node:util";
  */
 export function readOptions(topics) {
   const list = Object.entries(topics).map(([name, title]) => `    ${name.padEnd(12)}${title}`);
-  const usage = `usage: npm run bench -- [TOPIC...] [--threads N] [--json] [--seconds S] [--latency] [--no-chart]
+  const usage = `usage: npm run bench -- [TOPIC...] [--threads N] [--json] [--seconds S] [--peer P] [--latency] [--no-chart]
   TOPIC       what to measure; all of it if none is named
 ${list.join("\n")}
   --threads   threads of ours and of the peers, 1 unless given
   --json      one JSON object a line instead of text; writes no file
   --seconds   time for each workload and mode, 20 unless given; a round of a side is 100 ms of batches, or one
+  --peer      beside this one alone: torch, tuned, js, two-processes …; may be given again
   --latency   also a single sample at a time, in every workload
   --no-chart  draw no charts`;
   try {
@@ -23,6 +24,7 @@ ${list.join("\n")}
         threads: { type: "string", default: "1" },
         json: { type: "boolean", default: false },
         seconds: { type: "string", default: "20" },
+        peer: { type: "string", multiple: true },
         latency: { type: "boolean", default: false },
         "no-chart": { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -44,6 +46,7 @@ ${list.join("\n")}
       threads,
       seconds,
       json: values.json,
+      peers: values.peer,
       latency: values.latency,
       chart: !values["no-chart"],
     };

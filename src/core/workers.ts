@@ -580,20 +580,24 @@ export class Crew {
   }
 
   /**
-   * Programs for batches that one thread infers each, if `count` samples are enough batches for it to be worth while and there is memory
-   * for as many as threads.
+   * Programs for batches that one thread infers each, if `count` samples are batches enough and there is memory for as many programs as
+   * threads; behind them the one for all threads, where some batches are left over.
    */
   reserve(engine: Engine, key: string, purpose: Purpose, count: number): Lowered[] | undefined {
-    const most = this.#all.length;
-    if (count <= most * purpose.capacity) return undefined;
+    const { threads } = this.#shared;
+    const batches = Math.ceil(count / purpose.capacity);
+    const left = batches % threads;
+    const most = Math.min(this.#all.length, batches - left);
+    if (most === 0) return undefined;
     const slots: Lowered[] = [];
     try {
       do slots.push(engine.lower(`${key} ${slots.length}`, { ...purpose, solo: true }));
       while (slots.length < most && (slots.length + 1) * slots[0].bytes <= SOLO_BUDGET);
+      if (left > 0) slots.push(engine.lower(key, purpose));
     } catch (error) {
       if (!(error instanceof MemoryError)) throw error;
     }
-    if (slots.length >= this.#shared.threads) return slots;
+    if (slots.filter(({ purpose }) => purpose.solo).length >= threads) return slots;
     for (let i = 0; i < most; i++) engine.drop(`${key} ${i}`);
     return undefined;
   }
@@ -607,6 +611,10 @@ export class Crew {
   ): Promise<void> {
     const running: Promise<unknown>[] = [];
     const taken: Promise<void>[] = [];
+    const solo = slots.filter(({ purpose }) => purpose.solo);
+    const shared = slots.find(({ purpose }) => !purpose.solo);
+    const batches = Math.ceil(count / size);
+    const alone = shared ? batches - (batches % this.#shared.threads) : batches;
     const errors: unknown[] = [];
     // What would come of the others is of no use then.
     const fail = (error: unknown) => {
@@ -614,9 +622,10 @@ export class Crew {
       for (const words of this.#all) if (!this.#free.includes(words)) stopTeam(words);
     };
     try {
-      for (let i = 0; i * size < count; i++) {
-        await taken[i - slots.length];
-        const { ran, take } = begin(i * size, slots[i % slots.length]);
+      for (let i = 0; i < batches; i++) {
+        const lowered = i < alone ? solo[i % solo.length] : shared;
+        await taken[i < alone ? i - solo.length : i - 1];
+        const { ran, take } = begin(i * size, lowered as Lowered);
         running[i] = ran;
         ran.catch(fail);
         taken[i] = Promise.all([ran, taken[i - 1]]).then(take);
