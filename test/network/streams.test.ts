@@ -5,7 +5,6 @@ import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import * as spikegrad from "spikegrad";
 import {
-  conv2d,
   createNetwork,
   dense,
   direct,
@@ -23,7 +22,7 @@ import {
 } from "spikegrad";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { CASES } from "../delivery/digest.mjs";
-import { bits, dataset, drain, failure } from "./support.ts";
+import { bits, slowData as data, dataset, drain, failure, slowNetwork } from "./support.ts";
 
 const SCRIPT = new URL("../../dist/worker.js", import.meta.url).href;
 const WATCHED = fileURLToPath(new URL("watched-worker.mjs", import.meta.url));
@@ -53,21 +52,6 @@ afterEach(() => {
 async function counted<T>(work: () => Promise<T>): Promise<[T, number]> {
   const before = Atomics.load(watch, 0);
   return [await work(), Atomics.load(watch, 0) - before];
-}
-
-const SHAPE = [1, 16, 16];
-const data = dataset(48, SHAPE, 4);
-
-/** Takes a while a sample: longer with more steps. */
-function create(threads: number, steps: number): Promise<Network> {
-  return createNetwork({
-    input: SHAPE,
-    encoder: poisson({ steps }),
-    method: lee(),
-    layers: [conv2d(16, 5), conv2d(16, 5), dense(4)],
-    seed: 5,
-    threads,
-  });
 }
 
 const cases = Object.entries(CASES).map(([name, make]): [string, NetworkOptions] => [
@@ -119,12 +103,28 @@ describe("a stream on 2 and 3 threads", () => {
     }
   });
 
+  it.each([
+    [2, 4, 12],
+    [3, 4, 12],
+    [2, 10, 4 + 2],
+    [3, 10, 3 + 2 * 3],
+  ])("is a batch a thread, what is left over all threads' (%i threads, batches of %i)", async (threads, batchSize, runs) => {
+    const network = await slowNetwork(threads, 100);
+    const [, ran] = await counted(() => network.evaluate(data, { batchSize }));
+    expect(ran).toBe(runs);
+    network.dispose();
+  });
+
   it("goes on beside another and beside training, with the same bits", async () => {
-    const [one, trainedAlone] = [await create(1, 30), await create(1, 10)];
+    const [one, trainedAlone] = [await slowNetwork(1, 30), await slowNetwork(1, 10)];
     const settings = { batchSize: 4, shuffle: false, optimizer: sgd({ rate: 1e-3 }) };
     const wanted = await one.evaluate(data, { batchSize: 2 });
     await drain(trainedAlone.fit(data, settings));
-    const [first, second, third] = [await create(3, 30), await create(3, 30), await create(3, 10)];
+    const [first, second, third] = [
+      await slowNetwork(3, 30),
+      await slowNetwork(3, 30),
+      await slowNetwork(3, 10),
+    ];
     const happened: string[] = [];
     const stream = (network: Network, name: string) =>
       network.evaluate(data, { batchSize: 2, onProgress: () => void happened.push(name) });
@@ -148,7 +148,7 @@ describe("in the midst of a stream", () => {
   let wanted: Evaluation;
 
   beforeAll(async () => {
-    wanted = await (await create(1, 20)).evaluate(data, { batchSize: 2 });
+    wanted = await (await slowNetwork(1, 20)).evaluate(data, { batchSize: 2 });
   });
 
   /** Begins to evaluate, and ends when some batches are done; `ending` then throws or settles. */
@@ -170,7 +170,7 @@ describe("in the midst of a stream", () => {
   it("a network may be disposed of: workers let go of it and serve the next", async () => {
     const posted = workers.map((worker) => vi.spyOn(worker, "postMessage"));
     const before = workers.length;
-    const network = await create(2, 1000);
+    const network = await slowNetwork(2, 1000);
     const { ending } = await begin(network, 1);
     const began = performance.now();
     network.dispose();
@@ -180,15 +180,15 @@ describe("in the midst of a stream", () => {
       posted.flatMap(({ mock }) => mock.calls.flatMap(([order]) => (order.kind === kind ? [order.id] : [])));
     expect(ids("open").length).toBe(2);
     expect(ids("close")).toEqual(expect.arrayContaining(ids("open")));
-    await expectUsable(await create(2, 20));
+    await expectUsable(await slowNetwork(2, 20));
     expect(workers.length).toBe(before);
   });
 
   it("a worker may die: the error does not wait for the batches of others", async () => {
-    const network = await create(2, 20);
+    const network = await slowNetwork(2, 20);
     await expectUsable(network);
     // All three workers are at work, for long.
-    const slow = await create(3, 8000);
+    const slow = await slowNetwork(3, 8000);
     for (const victim of [0, 1]) {
       const ending = failure(() => slow.evaluate(data, { batchSize: 7 }));
       await pause(50);
@@ -228,7 +228,7 @@ describe("in the midst of a stream", () => {
   });
 
   it("what is told of progress may throw, and dispose of the network", async () => {
-    const network = await create(2, 20);
+    const network = await slowNetwork(2, 20);
     const thrown = new RangeError("enough");
     let calls = 0;
     const stop = () => {

@@ -1,4 +1,14 @@
-import { type Dataset, SpikegradError, type Tensor } from "spikegrad";
+import {
+  conv2d,
+  createNetwork,
+  type Dataset,
+  dense,
+  lee,
+  type Network,
+  poisson,
+  SpikegradError,
+  type Tensor,
+} from "spikegrad";
 import { expect } from "vitest";
 import { generator } from "./cases.ts";
 
@@ -17,6 +27,23 @@ export function dataset(
     shape: [...shape],
     classes,
   };
+}
+
+const SLOW_SHAPE = [1, 16, 16];
+
+/** Samples of `slowNetwork`. */
+export const slowData = dataset(48, SLOW_SHAPE, 4);
+
+/** A network that takes a while a sample, longer with more steps: worth the while of threads. */
+export function slowNetwork(threads: number, steps: number): Promise<Network> {
+  return createNetwork({
+    input: SLOW_SHAPE,
+    encoder: poisson({ steps }),
+    method: lee(),
+    layers: [conv2d(16, 5), conv2d(16, 5), dense(4)],
+    seed: 5,
+    threads,
+  });
 }
 
 /** The bits of a list of numbers, so that -0 and 0 differ. */

@@ -5,15 +5,12 @@ import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import {
   adam,
-  conv2d,
   createNetwork,
   dense,
   direct,
   init,
-  lee,
   type Network,
   type NetworkOptions,
-  poisson,
   StateError,
   sgd,
   surrogate,
@@ -21,25 +18,10 @@ import {
 } from "spikegrad";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Op, Team, TeamStep } from "../../assembly/abi.ts";
-import { bits, dataset, drain, failure } from "./support.ts";
+import { bits, slowData as data, dataset, drain, failure, slowNetwork } from "./support.ts";
 
 const execute = promisify(execFile);
 const root = new URL("../../dist/", import.meta.url);
-const SHAPE = [1, 16, 16];
-const data = dataset(48, SHAPE, 4);
-
-/** Takes a while a batch. */
-function create(threads: number, steps = 400): Promise<Network> {
-  return createNetwork({
-    input: SHAPE,
-    encoder: poisson({ steps }),
-    method: lee(),
-    layers: [conv2d(16, 5), conv2d(16, 5), dense(4)],
-    seed: 5,
-    threads,
-  });
-}
-
 /** Runs a module in a Node of its own; what it printed, when it ended by itself. */
 async function process(script: string): Promise<string> {
   const whole = `import { createNetwork, dense, lee, poisson, sgd } from ${JSON.stringify(new URL("index.js", root).href)};
@@ -79,7 +61,7 @@ describe("workers", () => {
   });
 
   it("that are ended while they compute are an error within a second; the network computes on with others", async () => {
-    const [network, one] = [await create(2), await create(1)];
+    const [network, one] = [await slowNetwork(2, 400), await slowNetwork(1, 400)];
     expect(workers.length).toBe(2);
     const wanted = await one.predict(data.inputs);
     for (const victim of [0, 1]) {
@@ -96,13 +78,13 @@ describe("workers", () => {
       expect(bits(outputs.data)).toEqual(bits(wanted.outputs.data));
     }
     network.dispose();
-    const again = await create(2);
+    const again = await slowNetwork(2, 400);
     expect(bits((await again.predict(data.inputs)).outputs.data)).toEqual(bits(wanted.outputs.data));
     again.dispose();
   });
 
   it("that are idle may be ended, too", async () => {
-    const network = await create(2, 20);
+    const network = await slowNetwork(2, 20);
     await network.predict(data.inputs);
     await Promise.all(workers.map((worker) => worker.terminate()));
     await network.predict(data.inputs);
@@ -112,7 +94,7 @@ describe("workers", () => {
 
   it("give up when the network is disposed of, and serve the next", async () => {
     // Many seconds, if they went on.
-    const network = await create(2, 8000);
+    const network = await slowNetwork(2, 8000);
     const computing = failure(() => network.predict(data.inputs));
     await new Promise((later) => setTimeout(later, 30));
     const began = performance.now();
@@ -120,7 +102,7 @@ describe("workers", () => {
     expect(await computing).toBeInstanceOf(StateError);
     expect(performance.now() - began).toBeLessThan(1000);
     const before = workers.length;
-    const next = await create(2, 20);
+    const next = await slowNetwork(2, 20);
     await next.predict(data.inputs);
     expect(workers.length).toBe(before);
     next.dispose();
@@ -128,7 +110,7 @@ describe("workers", () => {
 
   it("let go of a network's memory when it is disposed of", async () => {
     const posted = workers.map((worker) => vi.spyOn(worker, "postMessage"));
-    const network = await create(2, 100);
+    const network = await slowNetwork(2, 100);
     await network.predict(data.inputs);
     network.dispose();
     const ids = (kind: string) =>
@@ -139,7 +121,7 @@ describe("workers", () => {
   });
 
   it("are not held up by a loop that is broken off", async () => {
-    const network = await create(2, 20);
+    const network = await slowNetwork(2, 20);
     for await (const _ of network.fit(data, { batchSize: 16, optimizer: sgd({ rate: 1e-3 }) })) break;
     const rest = await drain(network.fit(data, { batchSize: 16, optimizer: sgd({ rate: 1e-3 }) }));
     expect(rest.length).toBe(3);
@@ -147,7 +129,7 @@ describe("workers", () => {
   });
 
   it("serve networks that compute at the same time", async () => {
-    const networks = await Promise.all([create(2, 30), create(3, 30), create(1, 30)]);
+    const networks = await Promise.all([slowNetwork(2, 30), slowNetwork(3, 30), slowNetwork(1, 30)]);
     const answers = await Promise.all(networks.map((network) => network.predict(data.inputs)));
     for (const { outputs } of answers) expect(bits(outputs.data)).toEqual(bits(answers[2].outputs.data));
     for (const network of networks) network.dispose();
@@ -156,7 +138,7 @@ describe("workers", () => {
   it("that do not start leave one thread, with the reason", async () => {
     await init({ worker: () => new Worker("throw new Error('refused by the policy')", { eval: true }) });
     await Promise.all(workers.map((worker) => worker.terminate()));
-    const network = await create(2, 5);
+    const network = await slowNetwork(2, 5);
     expect(network.threads.count).toBe(1);
     expect(network.threads.reason).toMatch(/refused by the policy/);
     await network.predict(data.inputs);
